@@ -1,0 +1,1 @@
+"""Users and what is theirs: registration, login, tokens, devices, profiles, account data."""
