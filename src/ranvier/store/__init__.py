@@ -1,0 +1,1 @@
+"""All SQL, the schema, the ordered log, and group commit."""

@@ -1,0 +1,103 @@
+"""The seam between the store and its two databases.
+
+SQL is written once, for both: parameters are `$1`, `$2`, …; a list is matched with `= ANY($1)`; types are BIGINT, TEXT,
+BYTEA and BOOLEAN; upserts are `ON CONFLICT … DO …`. A function of the store takes a `Reader` or a `Transaction` and
+awaits it; on SQLite these answer without ever suspending.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+Row = Sequence[Any]
+Dialect = Literal["sqlite", "postgres"]
+Outcome = TypeVar("Outcome")
+
+
+class Reader(Protocol):
+    """Something that answers queries."""
+
+    dialect: Dialect
+
+    async def fetch(self, sql: str, *values: Any) -> Sequence[Row]:
+        """All rows."""
+        ...
+
+    async def fetch_row(self, sql: str, *values: Any) -> Row | None:
+        """The first row, if there is one."""
+        ...
+
+    async def fetch_value(self, sql: str, *values: Any) -> Any:
+        """The first column of the first row, or `None`."""
+        ...
+
+
+@dataclass(slots=True)
+class Entry:
+    """What the log will say of a change; `position` is set once it has one.
+
+    `ref` names what changed, within its kind. `payload` is the changed thing itself for readers in this process; it is
+    never stored.
+    """
+
+    kind: int
+    audience: str
+    ref: str
+    payload: Any = None
+    position: int = field(default=0)
+
+
+class Transaction(Reader, Protocol):
+    """A reader that may also write; what it announces enters the log in the same commit."""
+
+    async def execute(self, sql: str, *values: Any) -> int:
+        """Run one statement; answers the number of rows that it changed."""
+        ...
+
+    async def insert(
+        self, table: str, columns: str, rows: Sequence[Sequence[Any]], on_conflict: str = ""
+    ) -> int:
+        """Insert all rows in one statement (or few); `columns` is "a, b, c", `on_conflict` e.g. "DO NOTHING".
+
+        Answers the number of rows written.
+        """
+        ...
+
+    def announce(self, entry: Entry) -> None:
+        """Give the change a position in the log when this transaction commits."""
+        ...
+
+
+Write = Callable[[Transaction], Awaitable[Outcome]]
+
+
+class CommitUnknown(Exception):
+    """The connection broke while committing, and looking the batch up found that it was not committed."""
+
+
+class Database(Reader, Protocol):
+    """A database with one schema. Plain reads see the newest commit; a `snapshot` sees one moment."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Reader]:
+        """A reader of one consistent moment, for several queries that must fit together."""
+        ...
+
+    async def fetch_slowly(self, sql: str, *values: Any) -> Sequence[Row]:
+        """Like `fetch`, for queries that may read much: never holds up the event loop."""
+        ...
+
+    async def commit(self, write: Write[Outcome]) -> tuple[Outcome, list[Entry]]:
+        """Run `write` in one durable transaction; answers its outcome and the log entries with their positions.
+
+        Whatever `write` raises rolls everything back and is raised here.
+        """
+        ...
+
+    async def run_script(self, statements: Iterable[str]) -> None:
+        """Run schema statements in one transaction."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        ...

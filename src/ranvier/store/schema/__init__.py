@@ -1,0 +1,55 @@
+"""Numbered, forward-only schema files, one text for both databases.
+
+`NNNN_name.sql` runs on both; `NNNN_name.postgres.sql` and `NNNN_name.sqlite.sql` only on the one that they name, after
+it. A release expands the schema and the next contracts it, so that two neighbouring releases can share a database.
+"""
+
+from importlib import resources
+
+from ranvier.store.database import Database, Dialect
+
+
+class SchemaTooNew(Exception):
+    """The database was written by a newer Ranvier."""
+
+
+def files(dialect: Dialect) -> dict[int, list[str]]:
+    """The statements of each schema version, in order."""
+    found: dict[int, list[str]] = {}
+    names = sorted(entry.name for entry in resources.files(__name__).iterdir() if entry.name.endswith(".sql"))
+    for name in sorted(names, key=lambda n: (n[:4], n.count("."))):
+        parts = name.split(".")
+        if len(parts) == 3 and parts[1] != dialect:
+            continue
+        text = (resources.files(__name__) / name).read_text("utf-8")
+        found.setdefault(int(name[:4]), []).extend(_statements(text))
+    return found
+
+
+def _statements(text: str) -> list[str]:
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
+
+
+async def version_of(database: Database) -> int:
+    """The schema version that the database has; 0 if it is empty."""
+    if database.dialect == "sqlite":
+        exists = await database.fetch_value("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'")
+    else:
+        exists = await database.fetch_value("SELECT to_regclass('schema_version') IS NOT NULL")
+    return int(await database.fetch_value("SELECT MAX(version) FROM schema_version")) if exists else 0
+
+
+async def upgrade(database: Database) -> tuple[int, int]:
+    """Bring the database to the newest schema, each version in a transaction of its own; answers (from, to)."""
+    steps = files(database.dialect)
+    newest = max(steps)
+    before = await version_of(database)
+    if before > newest:
+        raise SchemaTooNew(
+            f"The database has schema {before}, and this program knows schemas up to {newest}. "
+            "It was written by a newer Ranvier: install that version, or restore a backup made before the upgrade."
+        )
+    for version in range(before + 1, newest + 1):
+        await database.run_script([*steps[version], f"INSERT INTO schema_version (version) VALUES ({version})"])
+    return before, newest

@@ -1,0 +1,222 @@
+"""SQLite behind the store's seam: one writer thread, readers on the loop, checkpoints off the path that answers."""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from ranvier.store.database import Dialect, Entry, Outcome, Row, Write
+
+_ARRAY = re.compile(r"= ANY\(\$(\d+)\)")
+_PARAMETER = re.compile(r"\$(\d+)")
+_CHECKPOINT_SECONDS = 0.25
+_CACHE_KIB = 16 * 1024
+_VARIABLES = 30_000
+"""Values that one statement may hold; SQLite's own limit is 32,766."""
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=2048)
+def _translate(sql: str) -> tuple[str, frozenset[int]]:
+    """The statement in SQLite's words, and which parameters are lists (bound as a JSON array)."""
+    lists = frozenset(int(number) - 1 for number in _ARRAY.findall(sql))
+    sql = _ARRAY.sub(r"IN (SELECT value FROM json_each(?\1))", sql)
+    return _PARAMETER.sub(r"?\1", sql), lists
+
+
+def _bind(lists: frozenset[int], values: Sequence[Any]) -> Sequence[Any]:
+    if not lists:
+        return values
+    return [orjson.dumps(v).decode() if i in lists else v for i, v in enumerate(values)]
+
+
+def _drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that awaits nothing but this database, which never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]
+    coroutine.close()
+    raise RuntimeError("a transaction awaited something other than its database")
+
+
+class _Connection:
+    """A reader of one SQLite connection; every method answers at once."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def _run(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        text, lists = _translate(sql)
+        return self.connection.execute(text, _bind(lists, values))
+
+    async def fetch(self, sql: str, *values: Any) -> Sequence[Row]:
+        return self._run(sql, values).fetchall()
+
+    async def fetch_row(self, sql: str, *values: Any) -> Row | None:
+        # All rows are read, so that no statement stays open and holds a snapshot.
+        rows = self._run(sql, values).fetchall()
+        return rows[0] if rows else None
+
+    async def fetch_value(self, sql: str, *values: Any) -> Any:
+        row = await self.fetch_row(sql, *values)
+        return row[0] if row is not None else None
+
+
+class _Transaction(_Connection):
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.entries: list[Entry] = []
+
+    async def execute(self, sql: str, *values: Any) -> int:
+        return self._run(sql, values).rowcount
+
+    async def insert(
+        self, table: str, columns: str, rows: Sequence[Sequence[Any]], on_conflict: str = ""
+    ) -> int:
+        width = columns.count(",") + 1
+        largest = 1 << ((_VARIABLES // width).bit_length() - 1)
+        written = first = 0
+        while first < len(rows):
+            # Powers of two keep the number of different statements small, so that they stay prepared.
+            size = min(largest, 1 << ((len(rows) - first).bit_length() - 1))
+            text = _insert_text(table, columns, width, size, on_conflict)
+            values = [value for row in rows[first : first + size] for value in row]
+            written += self.connection.execute(text, values).rowcount
+            first += size
+        return written
+
+    def announce(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+@lru_cache(maxsize=1024)
+def _insert_text(table: str, columns: str, width: int, size: int, on_conflict: str) -> str:
+    row = "(" + ",".join("?" * width) + ")"
+    conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
+    return f"INSERT INTO {table} ({columns}) VALUES {','.join([row] * size)}{conflict}"  # noqa: S608
+
+
+class SqliteDatabase(_Connection):
+    """One database file in WAL mode with `synchronous=FULL`: what was committed survives power loss."""
+
+    def __init__(self, path: Path, readers: int = 2) -> None:
+        self._path = path
+        super().__init__(self._connect())
+        self._writer = self._connect()
+        self._writer.execute("PRAGMA wal_autocheckpoint = 0")
+        self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._read_threads = ThreadPoolExecutor(readers, "sqlite-reader")
+        self._local = threading.local()
+        self._idle: list[sqlite3.Connection] = []
+        self._opened: list[sqlite3.Connection] = []
+        self._position: int | None = None
+        self._closing = threading.Event()
+        self._dirty = threading.Event()
+        self._checkpointer = threading.Thread(target=self._checkpoint, name="sqlite-checkpoint", daemon=True)
+        self._checkpointer.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        return connection
+
+    async def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    async def fetch_slowly(self, sql: str, *values: Any) -> Sequence[Row]:
+        def read() -> Sequence[Row]:
+            reader = getattr(self._local, "reader", None)
+            if reader is None:
+                reader = self._local.reader = _Connection(self._connect())
+                self._opened.append(reader.connection)
+            return _drive(reader.fetch(sql, *values))
+
+        return await self._in_thread(self._read_threads, read)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[_Connection]:
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            connection.execute("BEGIN")
+            yield _Connection(connection)
+        finally:
+            connection.execute("COMMIT")
+            self._idle.append(connection)
+
+    async def commit(self, write: Write[Outcome]) -> tuple[Outcome, list[Entry]]:
+        return await self._in_thread(self._write_thread, lambda: self._commit(write))
+
+    def _commit(self, write: Write[Outcome]) -> tuple[Outcome, list[Entry]]:
+        transaction = _Transaction(self._writer)
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            outcome = _drive(write(transaction))  # type: ignore[arg-type]
+            _drive(self._write_log(transaction))
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            self._position = None
+            raise
+        self._dirty.set()
+        return outcome, transaction.entries
+
+    async def _write_log(self, transaction: _Transaction) -> None:
+        if not transaction.entries:
+            return
+        if self._position is None:
+            self._position = await transaction.fetch_value("SELECT COALESCE(MAX(position), 0) FROM log")
+        assert self._position is not None
+        for entry in transaction.entries:
+            self._position += 1
+            entry.position = self._position
+        rows = [(e.position, e.kind, e.audience, e.ref) for e in transaction.entries]
+        await transaction.insert("log", "position, kind, audience, ref", rows)
+
+    async def run_script(self, statements: Iterable[str]) -> None:
+        def run() -> None:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                for statement in statements:
+                    self._writer.execute(statement)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+
+        await self._in_thread(self._write_thread, run)
+
+    def _checkpoint(self) -> None:
+        connection = self._connect()
+        while not self._closing.wait(_CHECKPOINT_SECONDS):
+            if self._dirty.is_set():
+                self._dirty.clear()
+                with contextlib.suppress(sqlite3.OperationalError):
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        connection.close()
+
+    async def close(self) -> None:
+        self._closing.set()
+        await asyncio.to_thread(self._checkpointer.join)
+        await asyncio.to_thread(self._write_thread.shutdown)
+        await asyncio.to_thread(self._read_threads.shutdown)
+        for connection in (*self._idle, *self._opened, self.connection, self._writer):
+            connection.close()
