@@ -19,6 +19,7 @@ from ranvier.store.database import CommitUnknown, Dialect, Entry, Outcome, Row, 
 _LOG_LOCK = 0x52414E56
 _SETTING = "ranvier.batch"
 _BATCHES_KEPT_MS = 3_600_000
+_LOOK_UPS = 20
 
 # One message, no parameters: the simple query protocol runs it as a whole on the server. The rows come from a setting
 # that the transaction made for itself; positions are drawn in the order of the list, under the lock.
@@ -161,20 +162,24 @@ class PostgresDatabase:
         await connection.execute("SELECT set_config($1, $2, true)", _SETTING, orjson.dumps(value).decode())
 
     async def _look_up(self, batch: str, connection: Any, error: Exception) -> int | None:
-        """The fate of a commit whose answer was lost: its first position, or `CommitUnknown` if it never happened."""
+        """The fate of a commit whose answer was lost: its first position, or `CommitUnknown` if it never happened.
+
+        Claiming the batch's id waits for a backend that is still committing it, and keeps one that is not there yet
+        from committing it later; so the answer is final.
+        """
         if not connection.is_closed():
-            with contextlib.suppress(asyncpg.PostgresError):
+            with contextlib.suppress(Exception):
                 await connection.execute("ROLLBACK")
-        for attempt in range(10):
+        claim = "INSERT INTO batches (id, committed_at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id"
+        for attempt in range(_LOOK_UPS):
             try:
-                row = await self._pool.fetchrow("SELECT first_position FROM batches WHERE id = $1", batch)
+                if await self._pool.fetchval(claim, batch, int(time.time() * 1000)) is None:
+                    found = "SELECT first_position FROM batches WHERE id = $1"
+                    return await self._pool.fetchval(found, batch)  # type: ignore[no-any-return]
+                raise CommitUnknown(str(error)) from error
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 await asyncio.sleep(min(0.1 * 2**attempt, 2.0))
-                continue
-            if row is not None:
-                return row[0]  # type: ignore[no-any-return]
-            break
-        raise CommitUnknown(str(error)) from error
+        raise CommitUnknown(f"the database did not come back: {error}") from error
 
     async def forget_batches(self) -> None:
         """Drop the ids of commits that nobody can be unsure of any more."""

@@ -1,0 +1,198 @@
+"""Group commit: what gathers while one batch commits forms the next.
+
+An operation is submitted with its work. A work knows how to write many of its operations in few statements. When a
+batch forms, each work first *forms* its operations on the loop (events are built and signed here, on the heads as the
+last batch left them), then writes them in the transaction, and after the commit *settles* them (heads move), before
+anybody hears the answer. An operation may answer with an exception of its own: it drops out alone. An exception that
+is raised by a write undoes the whole batch; its operations are then tried one by one, so that only the guilty fails.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.log import Tail
+
+Operation = TypeVar("Operation")
+Result = TypeVar("Result")
+_BATCH = 128
+_WAITING = 50_000
+
+
+class Busy(Exception):
+    """More operations wait than the writer takes; the requester should come back later."""
+
+
+class Work(Generic[Operation, Result]):
+    """How operations of one kind are formed, written and settled; `rank` orders the works of a batch."""
+
+    rank = 0
+
+    def form(self, operations: Sequence[Operation]) -> Sequence[Result | Exception | None]:
+        """Prepare the operations on the loop; an answer other than `None` ends an operation before the commit."""
+        return [None] * len(operations)
+
+    async def write(
+        self, transaction: Transaction, operations: Sequence[Operation]
+    ) -> Sequence[Result | Exception]:
+        """Write the operations that were formed; one answer each."""
+        raise LookupError(f"{type(self).__name__} does not say how it writes")
+
+    def settle(self, operations: Sequence[Operation], results: Sequence[Result | Exception]) -> None:
+        """After the commit, on the loop, before the answers go out."""
+
+    def fall(self, operations: Sequence[Operation]) -> None:
+        """The batch was rolled back: forget what `form` built upon."""
+
+
+class Single(Work[Callable[[Transaction], Awaitable[Any]], Any]):
+    """Operations that are each a function of the transaction."""
+
+    rank = 1
+
+    async def write(
+        self, transaction: Transaction, operations: Sequence[Callable[[Transaction], Awaitable[Any]]]
+    ) -> Sequence[Any]:
+        """Run each in turn."""
+        return [await operation(transaction) for operation in operations]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    work: Work[Any, Any]
+    operation: Any
+    future: "asyncio.Future[Any]"
+    alone: bool = False
+
+
+class Writer:
+    """The one writer of this process."""
+
+    def __init__(self, database: Database, tail: Tail, announce: Callable[[Sequence[Entry]], None]) -> None:
+        self._database = database
+        self._tail = tail
+        self._announce = announce
+        self._queue: deque[_Waiting] = deque()
+        self._news = asyncio.Event()
+        self._single = Single()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.batches = 0
+        self.operations = 0
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self._task = asyncio.create_task(self._run(), name="writer")
+
+    async def stop(self) -> None:
+        """Commit what waits, then stop."""
+        self._stopping = True
+        self._news.set()
+        if self._task is not None:
+            await self._task
+
+    async def submit(self, work: Work[Operation, Result], operation: Operation) -> Result:
+        """Commit one operation with its neighbours; answers once it is durable.
+
+        A caller that goes away does not take the operation with it.
+        """
+        if len(self._queue) >= _WAITING:
+            raise Busy
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(work, operation, future))
+        self._news.set()
+        return await future
+
+    async def run(self, write: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """Commit one function of the transaction.
+
+        It may run more than once, each time in a fresh transaction: it must have no effect but its writes.
+        """
+        return await self.submit(self._single, write)  # type: ignore[no-any-return]
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._queue:
+                await self._commit(self._take())
+            if self._stopping:
+                return
+
+    def _take(self) -> list[_Waiting]:
+        if self._queue[0].alone:
+            return [self._queue.popleft()]
+        batch: list[_Waiting] = []
+        while self._queue and len(batch) < _BATCH and not self._queue[0].alone:
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        groups = _form(batch)
+        if not groups:
+            return
+
+        async def write(transaction: Transaction) -> list[Sequence[Any]]:
+            return [
+                await work.write(transaction, [waiting.operation for waiting in members])
+                for work, members in groups
+            ]
+
+        try:
+            results, entries = await self._database.commit(write)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to one of the operations
+            self._retry(groups, error)
+            return
+        self.batches += 1
+        self.operations += sum(len(members) for _, members in groups)
+        for (work, members), outcomes in zip(groups, results, strict=True):
+            work.settle([waiting.operation for waiting in members], outcomes)
+        self._tail.extend(entries)
+        for (_, members), outcomes in zip(groups, results, strict=True):
+            for waiting, outcome in zip(members, outcomes, strict=True):
+                _answer(waiting, outcome)
+        self._announce(entries)
+
+    def _retry(self, groups: list[tuple[Work[Any, Any], list[_Waiting]]], error: Exception) -> None:
+        members = [waiting for _, group in groups for waiting in group]
+        for work, group in groups:
+            work.fall([waiting.operation for waiting in group])
+        if len(members) == 1:
+            _answer(members[0], error)
+            return
+        for waiting in reversed(members):
+            waiting.alone = True
+            self._queue.appendleft(waiting)
+
+
+def _form(batch: list[_Waiting]) -> list[tuple[Work[Any, Any], list[_Waiting]]]:
+    """The batch by work, in the order of rank, without the operations that forming already answered."""
+    by_work: dict[Work[Any, Any], list[_Waiting]] = {}
+    for waiting in batch:
+        by_work.setdefault(waiting.work, []).append(waiting)
+    groups = []
+    for work in sorted(by_work, key=lambda w: w.rank):
+        members = by_work[work]
+        formed = work.form([waiting.operation for waiting in members])
+        kept = []
+        for waiting, outcome in zip(members, formed, strict=True):
+            if outcome is None:
+                kept.append(waiting)
+            else:
+                _answer(waiting, outcome)
+        if kept:
+            groups.append((work, kept))
+    return groups
+
+
+def _answer(waiting: _Waiting, outcome: Any) -> None:
+    # The one who waited may be gone: a cancelled future takes no result.
+    if waiting.future.done():
+        return
+    if isinstance(outcome, Exception):
+        waiting.future.set_exception(outcome)
+    else:
+        waiting.future.set_result(outcome)
