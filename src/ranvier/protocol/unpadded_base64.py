@@ -1,0 +1,24 @@
+"""Unpadded Base64, the form in which Matrix writes binary values (appendices, "Unpadded Base64")."""
+
+from binascii import Error, a2b_base64, b2a_base64
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def encode(data: bytes) -> str:
+    """Standard alphabet, no `=`."""
+    return b2a_base64(data, newline=False).rstrip(b"=").decode("ascii")
+
+
+def encode_url_safe(data: bytes) -> str:
+    """`-` and `_` in place of `+` and `/`, no `=`."""
+    return b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode("ascii")
+
+
+def decode(text: str) -> bytes:
+    """Bytes of standard Base64, with or without padding. Raises ValueError for anything else."""
+    try:
+        bare = text.rstrip("=").encode("ascii")
+        return a2b_base64(bare + b"=" * (-len(bare) % 4), strict_mode=True)
+    except (Error, UnicodeEncodeError) as error:
+        raise ValueError("not unpadded Base64") from error
