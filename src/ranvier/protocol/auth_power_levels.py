@@ -16,7 +16,7 @@ _LEVELS: Final = ("users_default", "events_default", "state_default", "ban", "re
 
 
 def check_power_levels(event: Event, previous: Event | None, create: Event, power: int) -> AuthFailure | None:
-    """Rule 10 of version 12, for a sender of this power; `previous` is the power levels event in the state."""
+    """Rule 10 of version 12, for a sender of this power; `previous` is the room's event before."""
     failure = _check_form(event, create)
     # 10.5
     if failure is not None or previous is None:
@@ -127,6 +127,7 @@ def _changes(before: Any, after: Any, version: RoomVersion) -> list[tuple[str, i
     if before == after:
         return []
     old, new = read_levels(before, version), read_levels(after, version)
+    changed: list[tuple[str, int | None, int | None]]
     changed = [(key, level, new.get(key)) for key, level in old.items() if new.get(key) != level]
     changed += [(key, None, level) for key, level in new.items() if key not in old]
     return changed

@@ -1,6 +1,6 @@
 """The authorisation rules of all room versions (room versions, "Authorisation rules").
 
-A rule is applied where the room version has it; which those are, and their numbers, is data of the version.
+A rule applies where the room version has it; which those are, and their numbers, is data of the version.
 Numbers in comments are those of room version 12 unless they say otherwise; verdicts quote the numbers of the
 event's own version. The rules on memberships and on power levels have modules of their own.
 """
@@ -13,7 +13,7 @@ from ranvier.protocol.auth_membership import State, check_membership, join_rule_
 from ranvier.protocol.auth_power_levels import check_power_levels
 from ranvier.protocol.auth_selection import auth_types, check_auth_events
 from ranvier.protocol.events import Event
-from ranvier.protocol.identifiers import BadIdentifier, check_user_id, server_name_of
+from ranvier.protocol.identifiers import BadIdentifier, check_user_id
 from ranvier.protocol.power_levels import PowerLevels, power_levels_of
 from ranvier.protocol.room_versions import ROOM_VERSIONS
 
@@ -35,8 +35,8 @@ _POWER_LEVELS: Final = ("m.room.power_levels", "")
 def as_state(events: Iterable[Event]) -> dict[tuple[str, str], Event]:
     """State events by type and state key; what is no state event is left out.
 
-    An event's auth events are a state to `check` against; where the room version keeps the create event out of
-    them, it has to be among the events given here.
+    An event's auth events are a state to `check` against; where the room version keeps the create event out
+    of them, it has to be among the events given here.
     """
     return {(event.type, event.state_key): event for event in events if event.state_key is not None}
 
@@ -44,8 +44,8 @@ def as_state(events: Iterable[Event]) -> dict[tuple[str, str], Event]:
 def check(event: Event, state: State) -> AuthFailure | None:
     """Whether the state allows the event; None means yes.
 
-    The state must hold what `auth_types` names, as far as it exists, and the create event in any case. It never
-    raises for an event that `parse` or `build` made.
+    The state must hold what `auth_types` names, as far as it exists, and the create event in any case. It
+    never raises for an event that `parse` or `build` made.
     """
     if event.type == "m.room.create":
         # 1
@@ -61,7 +61,7 @@ def check(event: Event, state: State) -> AuthFailure | None:
         # 2
         return AuthFailure("2", "The room ID is not that of the room's create event.")
     sender = event.sender
-    if create.content.get("m.federate") is False and server_name_of(sender) != server_name_of(create.sender):
+    if create.content.get("m.federate") is False and _domain(sender) != _domain(create.sender):
         # 4
         return AuthFailure(str(rules.federate), "The room is not open to other servers.")
     if version.aliases_rule and event.type == "m.room.aliases":
@@ -112,7 +112,7 @@ def _check_create(event: Event) -> AuthFailure | None:
         if "room_id" in event.pdu:
             # 1.2
             return AuthFailure("1.2", "A create event has no room_id: its own ID is the room's.")
-    elif server_name_of(event.room_id) != server_name_of(event.sender):
+    elif _domain(event.room_id) != _domain(event.sender):
         # Before version 12: 1.2
         return AuthFailure("1.2", "The room ID is not of the sender's server.")
     if "room_version" in content and not _is_room_version(content["room_version"]):
@@ -149,7 +149,7 @@ def _check_aliases(event: Event) -> AuthFailure | None:
     if event.state_key is None:
         # Versions 1 to 5: 4.1
         return AuthFailure("4.1", "m.room.aliases needs a state_key.")
-    if server_name_of(event.sender) != event.state_key:
+    if _domain(event.sender) != event.state_key:
         # Versions 1 to 5: 4.2
         return AuthFailure("4.2", "The state key of m.room.aliases must be the sender's server.")
     # Versions 1 to 5: 4.3
@@ -161,9 +161,13 @@ def _check_redaction(event: Event, levels: PowerLevels, power: int) -> AuthFailu
     if power >= levels.redact:
         # Versions 1 and 2: 11.1
         return None
-    _, colon, redacted_at = (event.redacts or "").partition(":")
-    if colon and redacted_at == server_name_of(event.event_id):
+    redacted_at = _domain(event.redacts or "")
+    if redacted_at and redacted_at == _domain(event.event_id):
         # Versions 1 and 2: 11.2
         return None
     # Versions 1 and 2: 11.3
     return AuthFailure(f"{rule}.3", f"Redacting others' events takes a power level of {levels.redact}.")
+
+
+def _domain(identifier: str) -> str:
+    return identifier.partition(":")[2]

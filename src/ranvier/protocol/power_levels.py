@@ -123,7 +123,7 @@ def read_level(value: Any, version: RoomVersion) -> int | None:
     if kind is str and _LEVEL_TEXT.match(value) is not None:
         return int(value)
     if kind is float and version.float_power_levels and math.isfinite(value):
-        return math.trunc(value)
+        return int(value)
     return None
 
 
