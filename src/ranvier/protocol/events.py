@@ -113,10 +113,13 @@ class Event:
 def parse(pdu: Any, version: RoomVersion) -> Event:
     """The event of a PDU from elsewhere, named and checked for format, not for signatures or hashes.
 
-    The PDU is kept, not copied. Raises BadEvent: such an event is to be dropped.
+    The PDU is kept, not copied, but without `unsigned`: nobody vouches for that, and it must reach no client.
+    Raises BadEvent: such an event is to be dropped.
     """
     if not isinstance(pdu, dict):
         raise BadEvent("An event is a JSON object.")
+    if "unsigned" in pdu:
+        pdu = {key: value for key, value in pdu.items() if key != "unsigned"}
     try:
         canonical_json.check(pdu, strict=version.strict_json)
         _check_format(pdu, version)
@@ -175,26 +178,25 @@ def build(
         if version.references_with_hashes:
             _add_reference_hashes(pdu, reference_hashes or {})
         if not version.event_id_is_hash:
-            # Unique without chance: two events that agree in everything, their place in the graph included,
-            # are one event.
-            opaque = unpadded_base64.encode_url_safe(sha256(canonical_json.encode(pdu)).digest())
-            pdu["event_id"] = f"${opaque}:{signer.server_name}"
+            pdu["event_id"] = _new_id(pdu, signer.server_name)
         return _seal(pdu, version, signer)
     except (canonical_json.BadJson, BadIdentifier) as error:
         raise BadEvent(str(error)) from None
 
 
-def complete(pdu: dict[str, Any], version: RoomVersion, signer: SigningKey) -> Event:
+def complete(pdu: Any, version: RoomVersion, signer: SigningKey) -> Event:
     """The event of a template that another server proposed (make_join and its kin), hashed and signed by us.
 
-    The template is changed: hashes, signatures and `unsigned` are replaced. Raises BadEvent.
+    The template is changed: its ID, hashes, signatures and `unsigned` give way to ours. Raises BadEvent.
     """
-    for key in ("hashes", "signatures", "unsigned"):
+    if not isinstance(pdu, dict):
+        raise BadEvent("An event is a JSON object.")
+    for key in ("hashes", "signatures", "unsigned", "event_id"):
         pdu.pop(key, None)
-    if version.event_id_is_hash:
-        pdu.pop("event_id", None)
     try:
         canonical_json.check(pdu, strict=version.strict_json, max_nesting=MAX_BUILT_NESTING)
+        if not version.event_id_is_hash:
+            pdu["event_id"] = _new_id(pdu, signer.server_name)
         _check_format({**pdu, "hashes": {"sha256": ""}, "signatures": {}}, version)
         return _seal(pdu, version, signer)
     except (canonical_json.BadJson, BadIdentifier) as error:
@@ -267,6 +269,12 @@ def _name(pdu: dict[str, Any], version: RoomVersion) -> str:
     essence.pop("signatures", None)
     encode = canonical_json.encode_checked if version.strict_json else canonical_json.encode
     return _hash_id(encode(essence), version)
+
+
+def _new_id(pdu: dict[str, Any], server_name: str) -> str:
+    """An old-style ID, unique without chance: events that agree in all, place included, are one event."""
+    opaque = unpadded_base64.encode_url_safe(sha256(canonical_json.encode(pdu)).digest())
+    return f"${opaque}:{server_name}"
 
 
 def _hash_id(essence: bytes, version: RoomVersion) -> str:
