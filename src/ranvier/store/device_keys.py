@@ -1,0 +1,100 @@
+"""Identity keys of devices, and who hears that a user's devices or keys changed."""
+
+from collections.abc import Sequence
+
+from ranvier.store import tuples
+from ranvier.store.database import Entry, Reader, Transaction
+from ranvier.store.log import Kind, room_audience
+
+
+async def read_device_keys(reader: Reader, user_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The device keys (JSON, as uploaded) of all devices of these users, by user and device."""
+    found: dict[str, dict[str, str]] = {}
+    rows = await reader.fetch(
+        "SELECT user_id, device_id, keys FROM device_keys WHERE user_id = ANY($1)", list(user_ids)
+    )
+    for user_id, device_id, keys in rows:
+        found.setdefault(user_id, {})[device_id] = keys
+    return found
+
+
+async def read_keys_of_device(reader: Reader, user_id: str, device_id: str) -> str | None:
+    """The device keys (JSON) of one device."""
+    keys = await reader.fetch_value(
+        "SELECT keys FROM device_keys WHERE user_id = $1 AND device_id = $2", user_id, device_id
+    )
+    return None if keys is None else str(keys)
+
+
+async def write_device_keys(transaction: Transaction, user_id: str, device_id: str, keys: str) -> None:
+    """Keep or replace a device's keys, and say so to those who follow the user."""
+    await transaction.insert(
+        "device_keys",
+        "user_id, device_id, keys",
+        [(user_id, device_id, keys)],
+        "(user_id, device_id) DO UPDATE SET keys = excluded.keys",
+    )
+    await announce_device_list(transaction, user_id)
+
+
+async def delete_device_keys(transaction: Transaction, user_id: str, device_ids: Sequence[str]) -> None:
+    """Forget all that these devices have for encryption: keys, signatures, messages that wait for them.
+
+    Whoever shares a room with the user hears of it if one of the devices had identity keys.
+    """
+    devices = list(device_ids)
+    owned = "WHERE user_id = $1 AND device_id = ANY($2)"
+    gone = await transaction.execute(f"DELETE FROM device_keys {owned}", user_id, devices)  # noqa: S608
+    for table in ("one_time_keys", "fallback_keys", "to_device_messages"):
+        await transaction.execute(f"DELETE FROM {table} {owned}", user_id, devices)  # noqa: S608
+    await transaction.execute(
+        "DELETE FROM key_signatures WHERE target_user = $1 AND target_key = ANY($2)", user_id, devices
+    )
+    await transaction.execute(
+        "DELETE FROM key_signatures WHERE signer = $1 AND signing_key = ANY($2)",
+        user_id,
+        [f"ed25519:{device}" for device in devices],
+    )
+    if gone:
+        await announce_device_list(transaction, user_id)
+
+
+async def announce_device_list(transaction: Transaction, user_id: str) -> None:
+    """Say that the user's devices or keys changed: to the user, and in each room that they are in."""
+    transaction.announce(Entry(Kind.DEVICE_LIST, user_id, user_id, user_id))
+    rooms = await transaction.fetch(
+        "SELECT room FROM memberships WHERE user_id = $1 AND membership = 'join'", user_id
+    )
+    for row in rooms:
+        transaction.announce(Entry(Kind.DEVICE_LIST, room_audience(row[0]), user_id, user_id))
+
+
+async def read_signatures(
+    reader: Reader, targets: Sequence[tuple[str, str]], signers: Sequence[str]
+) -> dict[tuple[str, str], dict[str, dict[str, str]]]:
+    """Signatures added to these (user, device id or public key), by target, signer and key identifier.
+
+    Only those of the keys' owners and of the given signers are read.
+    """
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for portion in tuples.slices(targets):
+        table, values = tuples.table_of(portion, first=2)
+        rows = await reader.fetch(
+            "SELECT target_user, target_key, signer, signing_key, signature FROM key_signatures "  # noqa: S608
+            f"WHERE (target_user, target_key) IN ({table}) AND (signer = target_user OR signer = ANY($1))",
+            list(signers),
+            *values,
+        )
+        for user_id, key, signer, signing_key, signature in rows:
+            found.setdefault((user_id, key), {}).setdefault(signer, {})[signing_key] = signature
+    return found
+
+
+async def write_signatures(transaction: Transaction, rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """Keep signatures: rows of target user, target key, signer, signing key, signature."""
+    await transaction.insert(
+        "key_signatures",
+        "target_user, target_key, signer, signing_key, signature",
+        rows,
+        "(target_user, target_key, signer, signing_key) DO UPDATE SET signature = excluded.signature",
+    )
