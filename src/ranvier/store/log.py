@@ -19,9 +19,12 @@ class Kind(IntEnum):
     """What an entry is about; `ref` depends on it. Numbers are stored: never reuse one."""
 
     EVENT = 1
-    """Audience: room. An event entered the live timeline. ref: the event's number."""
+    """Audience: room. An event entered the live timeline. ref: the room's timeline version that it made.
+
+    A state event in the live timeline changes the current state, unless a STATE entry beside it says otherwise.
+    """
     STATE = 2
-    """Audience: room. Current state changed. ref: JSON [type, state_key, new event's number or null]."""
+    """Audience: room. Current state changed without an event. ref: the room's timeline version that did it."""
     MEMBERSHIP = 3
     """Audience: user. The user's membership of a room changed. ref: the room's id."""
     RECEIPT = 4
@@ -114,7 +117,9 @@ class Tail:
         if last - first <= 0:
             return ()
         if len(self._entries) - first < first:
-            newest = list(islice(reversed(self._entries), len(self._entries) - last, len(self._entries) - first))
+            newest = list(
+                islice(reversed(self._entries), len(self._entries) - last, len(self._entries) - first)
+            )
             newest.reverse()
             return newest
         return list(islice(self._entries, first, last))

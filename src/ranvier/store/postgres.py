@@ -91,14 +91,12 @@ class PostgresDatabase:
 
     dialect: Dialect = "postgres"
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._types: dict[str, dict[str, str]] = {}
 
     @classmethod
-    async def connect(
-        cls, *, least: int = 2, most: int = 10, **arguments: Any
-    ) -> "PostgresDatabase":
+    async def connect(cls, *, least: int = 2, most: int = 10, **arguments: Any) -> "PostgresDatabase":
         """Open the pool; `arguments` are libpq's: host, port, user, password, database."""
         pool = await asyncpg.create_pool(min_size=least, max_size=most, **arguments)
         database = cls(pool)
@@ -115,22 +113,27 @@ class PostgresDatabase:
             self._types.setdefault(table, {})[column] = kind
 
     async def fetch(self, sql: str, *values: Any) -> Sequence[Row]:
-        return await self._pool.fetch(sql, *values)
+        rows: Sequence[Row] = await self._pool.fetch(sql, *values)
+        return rows
 
     async def fetch_row(self, sql: str, *values: Any) -> Row | None:
-        return await self._pool.fetchrow(sql, *values)
+        row: Row | None = await self._pool.fetchrow(sql, *values)
+        return row
 
     async def fetch_value(self, sql: str, *values: Any) -> Any:
         return await self._pool.fetchval(sql, *values)
 
     async def fetch_slowly(self, sql: str, *values: Any) -> Sequence[Row]:
-        return await self._pool.fetch(sql, *values)
+        rows: Sequence[Row] = await self._pool.fetch(sql, *values)
+        return rows
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[_Connection]:
-        async with self._pool.acquire() as connection:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield _Connection(connection)
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield _Connection(connection)
 
     async def commit(self, write: Write[Outcome]) -> tuple[Outcome, list[Entry]]:
         batch = uuid.uuid4().hex

@@ -168,7 +168,7 @@ class SqliteDatabase(_Connection):
         transaction = _Transaction(self._writer)
         self._writer.execute("BEGIN IMMEDIATE")
         try:
-            outcome = _drive(write(transaction))  # type: ignore[arg-type]
+            outcome: Outcome = _drive(write(transaction))  # type: ignore[arg-type]
             _drive(self._write_log(transaction))
             self._writer.execute("COMMIT")
         except BaseException:

@@ -111,7 +111,7 @@ class Writer:
 
         It may run more than once, each time in a fresh transaction: it must have no effect but its writes.
         """
-        return await self.submit(self._single, write)  # type: ignore[no-any-return]
+        return await self.submit(self._single, write)
 
     async def _run(self) -> None:
         while True:
@@ -143,7 +143,7 @@ class Writer:
 
         try:
             results, entries = await self._database.commit(write)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to one of the operations
+        except Exception as error:
             self._retry(groups, error)
             return
         self.batches += 1

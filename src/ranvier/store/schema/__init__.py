@@ -50,6 +50,8 @@ async def upgrade(database: Database) -> tuple[int, int]:
             f"The database has schema {before}, and this program knows schemas up to {newest}. "
             "It was written by a newer Ranvier: install that version, or restore a backup made before the upgrade."
         )
-    for version in range(before + 1, newest + 1):
-        await database.run_script([*steps[version], f"INSERT INTO schema_version (version) VALUES ({version})"])
+    for version in sorted(step for step in steps if step > before):
+        await database.run_script(
+            [*steps[version], f"INSERT INTO schema_version (version) VALUES ({version})"]
+        )
     return before, newest

@@ -1,0 +1,1 @@
+"""The one door for events: heads, appending, state, membership, history, and what passes away."""

@@ -1,0 +1,406 @@
+"""Appending events to rooms: the decide and append of every walk that makes an event here.
+
+A proposal is one or more events for one room that enter together or not at all. Events are built, authorised and
+signed when their batch forms, each upon the head that the one before it left; nobody else sees such a head before the
+commit made it true.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from immutables import Map
+
+from ranvier.protocol import auth_rules, events, relations
+from ranvier.protocol.events import BadEvent, Event, reference_hash_of
+from ranvier.protocol.refusal import Refusal
+from ranvier.protocol.signing import SigningKey
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
+from ranvier.rooms.unread import Counted, Unread
+from ranvier.store import events as events_store
+from ranvier.store import rooms as rooms_store
+from ranvier.store import state as state_store
+from ranvier.store.database import Entry, Transaction
+from ranvier.store.events import StoredEvent
+from ranvier.store.log import Kind, room_audience
+from ranvier.store.numbers import Numbers, NumbersExhausted
+from ranvier.store.rooms import Membership, RoomRow, TransactionKey
+from ranvier.store.state import Key, Root
+from ranvier.store.writer import Work, Writer
+
+_TRIES = 20
+
+
+class TransactionKnown(Exception):
+    """The client's transaction id was used before: its first answer holds."""
+
+
+class Stale(Exception):
+    """The head, or a part of it that the event needs, is no longer or not yet in memory: gather again."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """What an event shall say; where it stands in the room is decided when its batch forms.
+
+    With `unless_same`, a state event that would change nothing (same sender, same content) is answered with the one
+    that stands. `stripped_state` goes with an invite or a knock. `at` overrides the time (ms since the epoch), as
+    bridges may.
+    """
+
+    sender: str
+    type: str
+    content: dict[str, Any]
+    state_key: str | None = None
+    redacts: str | None = None
+    unless_same: bool = False
+    at: int | None = None
+
+
+@dataclass(slots=True)
+class Made:
+    """An event that was built, and what its commit writes besides it."""
+
+    kept: StoredEvent
+    item: TimelineItem
+    extremities: str | None
+    counted: Counted | None = None
+    target: StoredEvent | None = None
+
+
+@dataclass(slots=True)
+class Proposal:
+    """Events for one room. `also` writes more in the same transaction, once the room's id is known."""
+
+    room: Room
+    drafts: Sequence[Draft]
+    transaction: TransactionKey | None = None
+    also: Callable[[Transaction, Room], Awaitable[None]] | None = None
+    creates: bool = False
+    redacts: StoredEvent | None = None
+    made: list[Made] = field(default_factory=list)
+    event_ids: list[str] = field(default_factory=list)
+    head: Head | None = None
+
+
+class Appending(Work[Proposal, list[str]]):
+    """The one way into a room. Answers the event ids, in the order of the drafts."""
+
+    rank = 0
+
+    def __init__(
+        self,
+        writer: Writer,
+        heads: Heads,
+        events: Events,
+        numbers: dict[str, Numbers],
+        unread: Unread,
+        signer: SigningKey,
+        now: Callable[[], int],
+    ) -> None:
+        self._writer = writer
+        self._heads = heads
+        self._events = events
+        self._event_numbers = numbers["event"]
+        self._line_numbers = numbers["line"]
+        self._unread = unread
+        self._signer = signer
+        self._now = now
+        self._tentative: dict[int, Head] = {}
+
+    async def append(self, proposal: Proposal) -> list[str]:
+        """Commit a proposal; raises `Refusal` if the room's rules or the event's form forbid it."""
+        for _ in range(_TRIES):
+            if not proposal.creates:
+                await self._gather(proposal)
+            try:
+                return await self._writer.submit(self, proposal)
+            except (Stale, NumbersExhausted):
+                continue
+        raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
+
+    async def _gather(self, proposal: Proposal) -> None:
+        """Everything that deciding needs, into memory."""
+        room = proposal.room
+        users: set[str] = set()
+        for draft in proposal.drafts:
+            keys = auth_rules.auth_types(
+                room.version, draft.type, draft.sender, draft.state_key, draft.content
+            )
+            users.update(state_key for kind, state_key in keys if kind == MEMBER)
+            if draft.type == MEMBER and draft.state_key is not None:
+                users.add(draft.state_key)
+        await self._heads.fault_in(room, users)
+        await self._unread.gather(room, [draft.sender for draft in proposal.drafts])
+
+    # Forming: on the loop, while nothing of this process commits.
+
+    def form(self, operations: Sequence[Proposal]) -> Sequence[list[str] | Exception | None]:
+        """Build each proposal's events; one that can't be drops out and leaves the head as it was."""
+        return [self._form(proposal) for proposal in operations]
+
+    def _form(self, proposal: Proposal) -> list[str] | Exception | None:
+        room = proposal.room
+        try:
+            head = self._start(proposal)
+            proposal.made = []
+            proposal.event_ids = []
+            for draft in proposal.drafts:
+                head = self._add(proposal, head, draft)
+        except BadEvent as error:
+            return Refusal(error.errcode, str(error))
+        except Exception as error:
+            return error
+        if not proposal.made:
+            return proposal.event_ids
+        proposal.head = head
+        self._tentative[room.nid] = head
+        return None
+
+    def _start(self, proposal: Proposal) -> Head:
+        if proposal.creates:
+            return Head(0, (), Map(), Root(self._line_numbers.take(), 0), complete=True)
+        head = self._tentative.get(proposal.room.nid) or proposal.room.head
+        if head is None:
+            raise Stale
+        return head
+
+    def _add(self, proposal: Proposal, head: Head, draft: Draft) -> Head:
+        room = proposal.room
+        if draft.unless_same and draft.state_key is not None:
+            standing = _lookup(head, (draft.type, draft.state_key))
+            if standing is not None and _says_same(standing.event, draft):
+                proposal.event_ids.append(standing.event.event_id)
+                return head
+        state = _auth_state(room, head, draft)
+        event = self._build(room, head, draft, state)
+        failure = auth_rules.check(event, state)
+        if failure is not None:
+            raise Refusal("M_FORBIDDEN", failure.reason)
+        if not room.room_id:
+            room.room_id = event.room_id
+        made = self._place(proposal, head, draft, event)
+        proposal.made.append(made)
+        proposal.event_ids.append(event.event_id)
+        return _next(head, made)
+
+    def _build(self, room: Room, head: Head, draft: Draft, state: dict[Key, Event]) -> Event:
+        hashes = None
+        if room.version.references_with_hashes:
+            named = [*state.values(), *(kept.event for kept in head.extremities)]
+            hashes = {event.event_id: reference_hash_of(event) for event in named}
+        return events.build(
+            room.version,
+            room_id=room.room_id or None,
+            sender=draft.sender,
+            type=draft.type,
+            content=draft.content,
+            state_key=draft.state_key,
+            prev_events=[kept.event.event_id for kept in head.extremities],
+            auth_events=[event.event_id for key, event in state.items() if _is_auth_event(room, key)],
+            depth=head.depth,
+            origin_server_ts=draft.at if draft.at is not None else self._now(),
+            redacts=draft.redacts,
+            reference_hashes=hashes,
+            signer=self._signer,
+        )
+
+    def _place(self, proposal: Proposal, head: Head, draft: Draft, event: Event) -> Made:
+        key = proposal.transaction
+        kept = StoredEvent(
+            self._event_numbers.take(),
+            proposal.room.nid,
+            event,
+            state_line=head.root.line,
+            state_version=head.root.version,
+            received_ts=self._now(),
+            transaction=(key.device_id, key.txn_id) if key is not None else None,
+        )
+        root = Root(head.root.line, head.root.version + 1) if event.is_state else head.root
+        item = TimelineItem(head.version + 1, kept, root)
+        counted = self._unread.count(proposal.room, head, item)
+        return Made(kept, item, None, counted, proposal.redacts if draft.redacts else None)
+
+    # Writing: in the transaction.
+
+    async def write(
+        self, transaction: Transaction, operations: Sequence[Proposal]
+    ) -> Sequence[list[str] | Exception]:
+        """Write all proposals of a batch in few statements."""
+        made = [one for proposal in operations for one in proposal.made]
+        rows = [
+            (one.kept.room, one.item.version, one.kept.nid, *one.item.root_after, one.extremities)
+            for one in made
+        ]
+        if await rooms_store.insert_timeline(transaction, rows) < len(rows):
+            raise Stale
+        await self._write_transactions(transaction, operations)
+        creations = [proposal for proposal in operations if proposal.creates]
+        for proposal in creations:
+            assert proposal.head is not None
+            room = proposal.room
+            await rooms_store.insert_room(
+                transaction, RoomRow(room.nid, room.room_id, room.version.identifier)
+            )
+            await state_store.insert_lines(transaction, [(proposal.head.root.line, room.nid, None, None)])
+        await events_store.insert(transaction, [one.kept for one in made])
+        await _write_state(transaction, made)
+        await _write_memberships(transaction, operations)
+        await _write_relations(transaction, made)
+        for proposal in operations:
+            if proposal.also is not None:
+                await proposal.also(transaction, proposal.room)
+        for one in made:
+            if one.target is not None:
+                await _write_redaction(transaction, one)
+        await self._unread.write(transaction, [one.counted for one in made if one.counted is not None])
+        for one in made:
+            audience = room_audience(one.kept.room)
+            transaction.announce(Entry(Kind.EVENT, audience, str(one.item.version), one.item))
+        return [proposal.event_ids for proposal in operations]
+
+    async def _write_transactions(self, transaction: Transaction, operations: Iterable[Proposal]) -> None:
+        rows = [
+            (p.transaction, p.event_ids[-1], self._now()) for p in operations if p.transaction is not None
+        ]
+        if rows and await rooms_store.insert_transactions(transaction, rows) < len(rows):
+            # Whose id it is shows when each proposal is tried alone.
+            raise TransactionKnown if len(rows) == 1 else Stale
+
+    # Settling: on the loop, after the commit.
+
+    def settle(self, operations: Sequence[Proposal], results: Sequence[list[str] | Exception]) -> None:
+        """The tentative heads come true."""
+        self._tentative.clear()
+        for proposal in operations:
+            room = proposal.room
+            assert proposal.head is not None
+            if proposal.creates:
+                room.counts = {}
+                self._heads.add(room)
+            room.advance(proposal.head, [one.item for one in proposal.made])
+            for one in proposal.made:
+                self._events.keep(one.kept)
+                _recount(room, one)
+            self._unread.settle(room, [one.counted for one in proposal.made if one.counted is not None])
+
+    def fall(self, operations: Sequence[Proposal]) -> None:
+        """The batch was rolled back: read the heads anew."""
+        self._tentative.clear()
+        for proposal in operations:
+            if not proposal.creates:
+                self._heads.drop(proposal.room)
+
+
+def _lookup(head: Head, key: Key) -> StoredEvent | None:
+    """A key of the state; raises `Stale` for a membership that nobody faulted in."""
+    found = head.state.get(key)
+    if found is None and key[0] == MEMBER and not head.complete and key not in head.state:
+        raise Stale
+    return found
+
+
+def _auth_state(room: Room, head: Head, draft: Draft) -> dict[Key, Event]:
+    """The state that the event's authorisation depends on."""
+    state = {}
+    for key in auth_rules.auth_types(room.version, draft.type, draft.sender, draft.state_key, draft.content):
+        kept = _lookup(head, key)
+        if kept is not None:
+            state[key] = kept.event
+    if not room.version.create_is_auth_event:
+        create = head.state.get(("m.room.create", ""))
+        if create is not None:
+            state["m.room.create", ""] = create.event
+    return state
+
+
+def _is_auth_event(room: Room, key: Key) -> bool:
+    return room.version.create_is_auth_event or key[0] != "m.room.create"
+
+
+def _says_same(event: Event, draft: Draft) -> bool:
+    return event.sender == draft.sender and event.content == draft.content
+
+
+def _next(head: Head, made: Made) -> Head:
+    event = made.kept.event
+    state = head.state
+    if event.state_key is not None:
+        state = state.set((event.type, event.state_key), made.kept)
+    return replace(
+        head, version=made.item.version, extremities=(made.kept,), state=state, root=made.item.root_after
+    )
+
+
+def _recount(room: Room, made: Made) -> None:
+    """Keep the room's numbers of members by membership; they are read anew where the old membership is unknown."""
+    event = made.kept.event
+    if event.type == MEMBER:
+        room.counts = None
+
+
+async def _write_state(transaction: Transaction, made: Iterable[Made]) -> None:
+    changes = []
+    current: dict[tuple[int, str, str], int] = {}
+    for one in made:
+        event = one.kept.event
+        if event.state_key is None:
+            continue
+        root = one.item.root_after
+        changes.append((root.line, event.type, event.state_key, root.version, one.kept.nid))
+        current[one.kept.room, event.type, event.state_key] = one.kept.nid
+    if changes:
+        await state_store.insert_changes(transaction, changes)
+        await state_store.set_current(transaction, [(*key, nid) for key, nid in current.items()])
+
+
+async def _write_memberships(transaction: Transaction, operations: Iterable[Proposal]) -> None:
+    newest: dict[tuple[str, str], Membership] = {}
+    for proposal in operations:
+        for one in proposal.made:
+            event = one.kept.event
+            if event.type != MEMBER or event.state_key is None:
+                continue
+            newest[event.state_key, event.room_id] = Membership(
+                event.state_key,
+                event.room_id,
+                one.kept.room,
+                event.content["membership"],
+                one.kept.nid,
+                event.sender,
+                forgotten=False,
+                stripped_state=None,
+            )
+    if newest:
+        await rooms_store.set_memberships(transaction, list(newest.values()))
+    for (user_id, room_id), membership in newest.items():
+        transaction.announce(Entry(Kind.MEMBERSHIP, user_id, room_id, membership))
+
+
+async def _write_relations(transaction: Transaction, made: Iterable[Made]) -> None:
+    rows = []
+    for one in made:
+        event = one.kept.event
+        relation = relations.relation_of(event.content) if "m.relates_to" in event.content else None
+        if relation is not None:
+            rows.append(
+                (
+                    relation.event_id,
+                    one.kept.nid,
+                    one.kept.room,
+                    relation.rel_type,
+                    event.type,
+                    event.sender,
+                    relation.key,
+                )
+            )
+    if rows:
+        await events_store.insert_relations(transaction, rows)
+
+
+async def _write_redaction(transaction: Transaction, made: Made) -> None:
+    assert made.target is not None
+    target = made.target
+    if await events_store.mark_redacted(transaction, target.event.event_id, made.kept.event.event_id):
+        transaction.announce(Entry(Kind.REDACTION, room_audience(target.room), str(target.nid), target))

@@ -1,0 +1,75 @@
+"""Events by id or number, through a cache that is bounded in bytes."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from ranvier.store import events as store
+from ranvier.store.database import Database, Entry
+from ranvier.store.events import StoredEvent
+from ranvier.store.log import Kind
+
+_OVERHEAD = 1500
+"""Bytes that an event's objects take in memory besides its JSON, about."""
+
+
+class Events:
+    """Kept events. An event never changes, except that a redaction evicts it."""
+
+    def __init__(self, database: Database, capacity: int) -> None:
+        self._database = database
+        self._capacity = capacity
+        self._size = 0
+        self._by_nid: OrderedDict[int, StoredEvent] = OrderedDict()
+        self._nid_of: dict[str, int] = {}
+
+    def keep(self, kept: StoredEvent) -> None:
+        """Remember an event that was just written or read."""
+        if kept.nid in self._by_nid:
+            return
+        self._by_nid[kept.nid] = kept
+        self._nid_of[kept.event.event_id] = kept.nid
+        self._size += _cost(kept)
+        while self._size > self._capacity and self._by_nid:
+            self._forget(next(iter(self._by_nid)))
+
+    def _forget(self, nid: int) -> None:
+        kept = self._by_nid.pop(nid, None)
+        if kept is not None:
+            self._nid_of.pop(kept.event.event_id, None)
+            self._size -= _cost(kept)
+
+    async def by_id(self, event_id: str) -> StoredEvent | None:
+        """One event, whatever was judged of it."""
+        nid = self._nid_of.get(event_id)
+        if nid is not None:
+            return self._by_nid[nid]
+        kept = await store.by_id(self._database, event_id)
+        if kept is not None:
+            self.keep(kept)
+        return kept
+
+    async def by_nids(self, nids: Sequence[int]) -> dict[int, StoredEvent]:
+        """Events by number; unknown ones are left out."""
+        found = {}
+        missing = []
+        for nid in nids:
+            kept = self._by_nid.get(nid)
+            if kept is None:
+                missing.append(nid)
+            else:
+                found[nid] = kept
+        if missing:
+            for nid, kept in (await store.by_nid(self._database, missing)).items():
+                self.keep(kept)
+                found[nid] = kept
+        return found
+
+    def heard(self, entries: Iterable[Entry]) -> None:
+        """Follow the log: forget what was redacted."""
+        for entry in entries:
+            if entry.kind == Kind.REDACTION:
+                self._forget(int(entry.ref))
+
+
+def _cost(kept: StoredEvent) -> int:
+    return _OVERHEAD + 2 * len(kept.event.pdu_json)

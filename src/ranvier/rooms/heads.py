@@ -1,0 +1,216 @@
+"""Heads: what a room is right now, in memory.
+
+A head is a value: a version, the forward extremities, the resolved state as a persistent map, and the name of that
+state in the store. A `Room` holds the newest committed head; readers may keep a head as long as they like, as it never
+changes. Memberships are faulted in by key, so that a room of 100,000 members costs what is used of it.
+
+A head is checked when something is appended to it (the room's timeline has one row for each version), so a stale one
+costs a retry, never a wrong event.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from immutables import Map
+
+from ranvier.protocol.room_versions import ROOM_VERSIONS, RoomVersion
+from ranvier.rooms.events import Events
+from ranvier.store import rooms as rooms_store
+from ranvier.store import state as state_store
+from ranvier.store import timeline as timeline_store
+from ranvier.store.database import Database, Entry
+from ranvier.store.events import StoredEvent
+from ranvier.store.log import Kind
+from ranvier.store.state import Key, Root
+
+MEMBER = "m.room.member"
+RECENT = 24
+"""Events of the live timeline that a room in use keeps at hand."""
+_ROOM_COST = 4096
+_STATE_COST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A room after one version of its timeline.
+
+    `state` maps (type, state_key) to the event; a membership that was looked up and isn't there is `None`. With
+    `complete`, `state` holds all memberships, as in a room that was made since it is in memory.
+    """
+
+    version: int
+    extremities: tuple[StoredEvent, ...]
+    state: Map[Key, StoredEvent | None]
+    root: Root
+    complete: bool = False
+
+    @property
+    def depth(self) -> int:
+        """The depth of the next event."""
+        return max((kept.event.depth for kept in self.extremities), default=0) + 1
+
+    def get(self, kind: str, state_key: str = "") -> StoredEvent | None:
+        """The state event of a key other than a membership."""
+        return self.state.get((kind, state_key))
+
+    def content(self, kind: str, state_key: str = "") -> dict[str, object]:
+        """The content of that state event, empty if there is none."""
+        kept = self.state.get((kind, state_key))
+        return kept.event.content if kept is not None else {}
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineItem:
+    """One version of a room's timeline, the event that made it, and the root of the state after it."""
+
+    version: int
+    kept: StoredEvent
+    root_after: Root
+
+
+class Room:
+    """A room in use: its newest committed head, and its newest live events.
+
+    `recent` is contiguous and ends at the head's version, if it holds anything.
+    """
+
+    __slots__ = ("counts", "head", "nid", "recent", "room_id", "version")
+
+    def __init__(self, nid: int, room_id: str, version: RoomVersion) -> None:
+        self.nid = nid
+        self.room_id = room_id
+        self.version = version
+        self.head: Head | None = None
+        self.recent: deque[TimelineItem] | None = None
+        self.counts: dict[str, int] | None = None
+
+    def advance(self, head: Head, items: Iterable[TimelineItem]) -> None:
+        """The head that was just committed takes the old one's place."""
+        self.head = head
+        if self.recent is not None:
+            self.recent.extend(items)
+
+    def cost(self) -> int:
+        """Bytes that this takes in memory, about; events are counted where they are cached."""
+        return _ROOM_COST + _STATE_COST * (len(self.head.state) if self.head is not None else 0)
+
+
+class Heads:
+    """The rooms in use, bounded in bytes."""
+
+    def __init__(self, database: Database, events: Events, capacity: int) -> None:
+        self._database = database
+        self._events = events
+        self._capacity = capacity
+        self._rooms: OrderedDict[str, Room] = OrderedDict()
+        self._by_nid: dict[int, Room] = {}
+        self._added = 0
+
+    def at_hand(self, room_id: str) -> Room | None:
+        """The room if it is in memory with its head."""
+        room = self._rooms.get(room_id)
+        return room if room is not None and room.head is not None else None
+
+    async def get(self, room_id: str) -> Room | None:
+        """The room with a head, or `None` if this server has no such room."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            row = await rooms_store.by_id(self._database, room_id)
+            if row is None:
+                return None
+            # Another caller may have been faster while this one waited.
+            room = self._rooms.get(room_id) or self.add(
+                Room(row.nid, row.room_id, ROOM_VERSIONS[row.version])
+            )
+        else:
+            self._rooms.move_to_end(room_id)
+        if room.head is None:
+            await self._load(room)
+        return room
+
+    def add(self, room: Room) -> Room:
+        """Hold a room."""
+        self._rooms[room.room_id] = room
+        self._by_nid[room.nid] = room
+        self._added += 1
+        if self._added % 64 == 0:
+            self._trim()
+        return room
+
+    def _trim(self) -> None:
+        size = sum(room.cost() for room in self._rooms.values())
+        while size > self._capacity and len(self._rooms) > 1:
+            _, room = self._rooms.popitem(last=False)
+            del self._by_nid[room.nid]
+            size -= room.cost()
+
+    async def _load(self, room: Room) -> None:
+        async with self._database.snapshot() as reader:
+            row = await rooms_store.head(reader, room.nid)
+            if row is None:
+                raise LookupError(f"room {room.nid} has no timeline")
+            keys = await state_store.current_without_members(reader, room.nid)
+            counts = await rooms_store.member_counts(reader, room.nid)
+        events = await self._events.by_nids([*keys.values(), *row.extremities])
+        if room.head is not None and room.head.version >= row.version:
+            return
+        state: Map[Key, StoredEvent | None] = Map({key: events[nid] for key, nid in keys.items()})
+        extremities = tuple(events[nid] for nid in row.extremities)
+        room.counts = counts
+        room.recent = None
+        room.head = Head(row.version, extremities, state, row.root)
+
+    async def fault_in(self, room: Room, user_ids: Iterable[str]) -> Head:
+        """The room's head with the memberships of these users in it."""
+        while True:
+            head = room.head
+            if head is None:
+                await self._load(room)
+                continue
+            missing = [user_id for user_id in user_ids if (MEMBER, user_id) not in head.state]
+            if head.complete or not missing:
+                return head
+            found = await state_store.current_members(self._database, room.nid, missing)
+            events = await self._events.by_nids(list(found.values()))
+            if room.head is not head:
+                continue
+            added = {(MEMBER, u): events[found[u]] if u in found else None for u in missing}
+            room.head = replace(head, state=head.state.update(added))
+            return room.head
+
+    async def recent(self, room: Room) -> Sequence[TimelineItem]:
+        """The newest live events, oldest first, up to the head's version."""
+        while room.recent is None:
+            head = room.head
+            if head is None:
+                await self._load(room)
+                continue
+            items = await self.timeline(room, until=head.version, limit=RECENT)
+            if room.head is not None and room.head.version == head.version:
+                room.recent = deque(items, maxlen=RECENT)
+        return room.recent
+
+    async def timeline(self, room: Room, *, until: int, limit: int, after: int = 0) -> list[TimelineItem]:
+        """The newest `limit` live events with `after < version <= until`, oldest first."""
+        rows = await timeline_store.page(self._database, room.nid, after, until, limit)
+        events = await self._events.by_nids([row.event for row in rows])
+        return [TimelineItem(row.version, events[row.event], row.root) for row in rows]
+
+    def drop(self, room: Room) -> None:
+        """Forget the head, as it was built upon something that did not come to be."""
+        room.head = None
+        room.recent = None
+
+    def heard(self, entries: Iterable[Entry]) -> None:
+        """Follow the log: a redacted event is read anew wherever a room holds it."""
+        for entry in entries:
+            if entry.kind != Kind.REDACTION:
+                continue
+            room = self._by_nid.get(int(entry.audience[1:]))
+            if room is None:
+                continue
+            target: StoredEvent | None = entry.payload
+            if target is None or target.event.is_state:
+                self.drop(room)
+            room.recent = None

@@ -1,0 +1,171 @@
+"""Sending events into rooms on a user's behalf: messages, state, redactions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ranvier.protocol import relations
+from ranvier.protocol.power_levels import power_levels_of
+from ranvier.protocol.refusal import Refusal, bad_json, forbidden, not_found
+from ranvier.rooms.appending import Appending, Draft, Proposal, TransactionKnown
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import MEMBER, Head, Heads, Room
+from ranvier.store import relations as relations_store
+from ranvier.store import rooms as store
+from ranvier.store.database import Database
+from ranvier.store.rooms import TransactionKey
+
+SERVER_MADE = frozenset({"m.room.create"})
+"""Types that only the server itself may send."""
+
+
+class Sending:
+    """The door through which users' events go in."""
+
+    def __init__(self, database: Database, heads: Heads, events: Events, appending: Appending) -> None:
+        self._database = database
+        self._heads = heads
+        self._events = events
+        self._appending = appending
+        self._in_flight: dict[TransactionKey, asyncio.Future[str]] = {}
+
+    async def joined_room(self, user_id: str, room_id: str) -> tuple[Room, Head]:
+        """The room, if the user is in it; refuses as for a room that does not exist otherwise."""
+        room = self._heads.at_hand(room_id) or await self._heads.get(room_id)
+        if room is not None:
+            head = await self._heads.fault_in(room, [user_id])
+            member = head.state.get((MEMBER, user_id))
+            if member is not None and member.event.content.get("membership") == "join":
+                return room, head
+        raise forbidden(f"{user_id} is not in the room {room_id}, or there is no such room.")
+
+    async def send(
+        self,
+        sender: str,
+        room_id: str,
+        kind: str,
+        content: dict[str, Any],
+        *,
+        transaction: TransactionKey | None = None,
+        at: int | None = None,
+    ) -> str:
+        """Send a message event; a transaction id that was used before is answered with its first event."""
+
+        async def append() -> str:
+            room, _ = await self.joined_room(sender, room_id)
+            await self._refuse_duplicate_annotation(sender, kind, content)
+            draft = Draft(sender, kind, content, at=at)
+            return (await self._appending.append(Proposal(room, [draft], transaction)))[0]
+
+        return await self._once(transaction, append)
+
+    async def set_state(
+        self,
+        sender: str,
+        room_id: str,
+        kind: str,
+        state_key: str,
+        content: dict[str, Any],
+        *,
+        at: int | None = None,
+    ) -> str:
+        """Send a state event; one that would change nothing is answered with the event that stands."""
+        if kind in SERVER_MADE:
+            raise forbidden(f"'{kind}' events are made by the server only.")
+        room, head = await self.joined_room(sender, room_id)
+        if kind == "m.room.canonical_alias":
+            await self._check_aliases(room, head, content)
+        draft = Draft(sender, kind, content, state_key, unless_same=True, at=at)
+        return (await self._appending.append(Proposal(room, [draft])))[0]
+
+    async def redact(
+        self,
+        sender: str,
+        room_id: str,
+        event_id: str,
+        content: dict[str, Any],
+        *,
+        transaction: TransactionKey | None = None,
+    ) -> str:
+        """Redact an event of the room: one's own, or any with the power to."""
+
+        async def append() -> str:
+            room, head = await self.joined_room(sender, room_id)
+            target = await self._events.by_id(event_id)
+            if target is None or target.room != room.nid:
+                raise not_found(f"There is no event {event_id} in this room.")
+            if target.event.sender != sender and not _may_redact(head, sender):
+                raise forbidden("Redacting another user's event takes a higher power level.")
+            draft = Draft(sender, "m.room.redaction", content, redacts=event_id)
+            proposal = Proposal(room, [draft], transaction, redacts=target)
+            return (await self._appending.append(proposal))[0]
+
+        return await self._once(transaction, append)
+
+    async def _once(self, key: TransactionKey | None, append: Callable[[], Awaitable[str]]) -> str:
+        """Run `append` once for a transaction id: a retry waits for, or reads, the first answer."""
+        if key is None:
+            return await append()
+        running = self._in_flight.get(key)
+        if running is not None:
+            return await asyncio.shield(running)
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._in_flight[key] = future
+        try:
+            try:
+                event_id = await append()
+            except TransactionKnown:
+                known = await store.transaction_result(self._database, key)
+                if known is None:
+                    raise
+                event_id = known
+            future.set_result(event_id)
+        except BaseException as error:
+            future.set_exception(
+                error if isinstance(error, Exception) else Refusal("M_UNKNOWN", "Interrupted.")
+            )
+            future.exception()
+            raise
+        else:
+            return event_id
+        finally:
+            del self._in_flight[key]
+
+    async def _refuse_duplicate_annotation(self, sender: str, kind: str, content: dict[str, Any]) -> None:
+        relation = relations.relation_of(content) if "m.relates_to" in content else None
+        if relation is None or relation.rel_type != relations.ANNOTATION or relation.key is None:
+            return
+        if await relations_store.annotation_exists(
+            self._database, relation.event_id, sender, kind, relation.key
+        ):
+            raise Refusal("M_DUPLICATE_ANNOTATION", "You have already reacted to this event in this way.")
+
+    async def _check_aliases(self, room: Room, head: Head, content: dict[str, Any]) -> None:
+        """New aliases of a canonical alias event must point to the room."""
+        standing = head.content("m.room.canonical_alias")
+        known = {standing.get("alias"), *_strings(standing.get("alt_aliases"))}
+        main = content.get("alias")
+        if main is not None and not isinstance(main, str):
+            raise Refusal("M_INVALID_PARAM", "'alias' must be a room alias.")
+        alternatives = content.get("alt_aliases", [])
+        if not isinstance(alternatives, list) or not all(isinstance(a, str) for a in alternatives):
+            raise Refusal("M_INVALID_PARAM", "'alt_aliases' must be a list of room aliases.")
+        for alias in {*([main] if main else []), *alternatives} - known:
+            if not alias.startswith("#") or ":" not in alias:
+                raise Refusal("M_INVALID_PARAM", f"'{alias}' is not a room alias.")
+            found = await store.alias(self._database, alias)
+            if found is None or found[0] != room.room_id:
+                raise Refusal("M_BAD_ALIAS", f"The alias {alias} does not point to this room.")
+
+
+def _may_redact(head: Head, user_id: str) -> bool:
+    create = head.get("m.room.create")
+    levels = head.get("m.room.power_levels")
+    if create is None:
+        raise bad_json("The room has no create event.")
+    power = power_levels_of(create.event, levels.event if levels is not None else None)
+    return power.of_user(user_id) >= power.redact
+
+
+def _strings(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -1,0 +1,172 @@
+"""Events as they are kept: the PDU, and what this server knows of it besides."""
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Any
+
+import orjson
+
+from ranvier.protocol.events import Event, redacted
+from ranvier.protocol.room_versions import ROOM_VERSIONS
+from ranvier.store.database import Reader, Row, Transaction
+
+
+class Judgement(IntEnum):
+    """What became of an event. Numbers are stored."""
+
+    ACCEPTED = 0
+    OUTLIER = 1
+    REJECTED = 2
+    SOFT_FAILED = 3
+
+
+class StoredEvent:
+    """An event with its number, the root of the state before it, and who redacted it, if anybody.
+
+    `event` is what may be shown: after a redaction, the redacted form. `transaction` is (device id, transaction id)
+    of the sender's own request. `received_ts` is in milliseconds since the epoch.
+    """
+
+    __slots__ = (
+        "event",
+        "judgement",
+        "nid",
+        "received_ts",
+        "redacted_by",
+        "room",
+        "state_line",
+        "state_version",
+        "transaction",
+    )
+
+    def __init__(
+        self,
+        nid: int,
+        room: int,
+        event: Event,
+        *,
+        state_line: int,
+        state_version: int,
+        received_ts: int,
+        judgement: Judgement = Judgement.ACCEPTED,
+        redacted_by: str | None = None,
+        transaction: tuple[str, str] | None = None,
+    ) -> None:
+        self.nid = nid
+        self.room = room
+        self.event = event
+        self.state_line = state_line
+        self.state_version = state_version
+        self.received_ts = received_ts
+        self.judgement = judgement
+        self.redacted_by = redacted_by
+        self.transaction = transaction
+
+
+EVENT_COLUMNS = (
+    "nid, event_id, room, type, state_key, sender, depth, received_ts, outcome, state_line, state_version, "
+    "redacted_by, transaction_ref, pdu"
+)
+_READ = (
+    "e.nid, e.event_id, e.room, e.received_ts, e.outcome, e.state_line, e.state_version, e.redacted_by, "
+    "e.transaction_ref, e.pdu, r.version"
+)
+_FROM = "FROM events e JOIN rooms r ON r.nid = e.room"
+
+
+def stored(row: Row) -> StoredEvent:
+    """The event of a row that `_READ` selects."""
+    event = Event(row[1], ROOM_VERSIONS[row[10]], orjson.loads(row[9]), row[9])
+    if row[7] is not None:
+        event = redacted(event)
+    return StoredEvent(
+        row[0],
+        row[2],
+        event,
+        received_ts=row[3],
+        judgement=Judgement(row[4]),
+        state_line=row[5],
+        state_version=row[6],
+        redacted_by=row[7],
+        transaction=tuple(orjson.loads(row[8])) if row[8] is not None else None,
+    )
+
+
+async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> None:
+    """Keep new events; an event id that is known already is an error of the caller."""
+    rows = []
+    for kept in events:
+        event = kept.event
+        ref = orjson.dumps(kept.transaction).decode() if kept.transaction else None
+        rows.append(
+            (
+                kept.nid,
+                event.event_id,
+                kept.room,
+                event.type,
+                event.state_key,
+                event.sender,
+                event.depth,
+                kept.received_ts,
+                int(kept.judgement),
+                kept.state_line,
+                kept.state_version,
+                kept.redacted_by,
+                ref,
+                event.pdu_json,
+            )
+        )
+    await transaction.insert("events", EVENT_COLUMNS, rows)
+
+
+async def by_nid(reader: Reader, nids: Sequence[int]) -> dict[int, StoredEvent]:
+    """Events by number; unknown ones are left out."""
+    rows = await reader.fetch(f"SELECT {_READ} {_FROM} WHERE e.nid = ANY($1)", list(nids))
+    return {row[0]: stored(row) for row in rows}
+
+
+async def by_id(reader: Reader, event_id: str) -> StoredEvent | None:
+    """One event by its id."""
+    row = await reader.fetch_row(f"SELECT {_READ} {_FROM} WHERE e.event_id = $1", event_id)
+    return stored(row) if row is not None else None
+
+
+async def nids_of(reader: Reader, event_ids: Sequence[str]) -> dict[str, int]:
+    """The numbers of events by id."""
+    rows = await reader.fetch("SELECT event_id, nid FROM events WHERE event_id = ANY($1)", list(event_ids))
+    return {row[0]: row[1] for row in rows}
+
+
+async def mark_redacted(transaction: Transaction, event_id: str, by: str) -> int:
+    """Note the first redaction of an event; answers how many rows changed. The original PDU is kept."""
+    return await transaction.execute(
+        "UPDATE events SET redacted_by = $2 WHERE event_id = $1 AND redacted_by IS NULL", event_id, by
+    )
+
+
+async def history(
+    reader: Reader,
+    room: int,
+    *,
+    before: tuple[int, int] | None,
+    after: tuple[int, int] | None,
+    backwards: bool,
+    limit: int,
+) -> list[StoredEvent]:
+    """Events of a room by (depth, number), exclusive of both bounds; newest first when `backwards`."""
+    low = after or (-1, -1)
+    high = before or (2**62, 2**62)
+    order = "DESC" if backwards else "ASC"
+    sql = (
+        f"SELECT {_READ} {_FROM} WHERE e.room = $1 AND (e.depth, e.nid) > ($2, $3) AND (e.depth, e.nid) < ($4, $5) "
+        f"AND e.outcome = 0 ORDER BY e.depth {order}, e.nid {order} LIMIT $6"
+    )
+    rows = await reader.fetch(sql, room, *low, *high, limit)
+    return [stored(row) for row in rows]
+
+
+async def insert_relations(transaction: Transaction, rows: Sequence[Sequence[Any]]) -> None:
+    """Rows of (parent event id, child number, room, rel_type, type, sender, aggregation key or None)."""
+    await transaction.insert(
+        "relations", "parent, child, room, rel_type, type, sender, aggregation_key", rows, "DO NOTHING"
+    )

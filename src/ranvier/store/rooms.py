@@ -1,0 +1,228 @@
+"""Rooms, the row of their heads, memberships, aliases, and clients' transaction ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from ranvier.store.database import Reader, Transaction
+from ranvier.store.state import Root
+
+
+class RoomRow(NamedTuple):
+    """A room as the store names it."""
+
+    nid: int
+    room_id: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """The newest row of a room's timeline: version, forward extremities' numbers, the root of the state after it."""
+
+    version: int
+    extremities: tuple[int, ...]
+    root: Root
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A user's membership of a room. `event` is its number, 0 for rooms that this server is not in."""
+
+    user_id: str
+    room_id: str
+    room: int
+    membership: str
+    event: int
+    sender: str
+    forgotten: bool
+    stripped_state: list[dict[str, Any]] | None
+
+
+async def insert_room(transaction: Transaction, room: RoomRow) -> None:
+    """A new room."""
+    await transaction.insert("rooms", "nid, room_id, version", [room])
+
+
+async def by_id(reader: Reader, room_id: str) -> RoomRow | None:
+    """The room of that id."""
+    row = await reader.fetch_row("SELECT nid, room_id, version FROM rooms WHERE room_id = $1", room_id)
+    return RoomRow(*row) if row is not None else None
+
+
+async def by_nid(reader: Reader, nid: int) -> RoomRow | None:
+    """The room of that number."""
+    row = await reader.fetch_row("SELECT nid, room_id, version FROM rooms WHERE nid = $1", nid)
+    return RoomRow(*row) if row is not None else None
+
+
+async def head(reader: Reader, room: int) -> HeadRow | None:
+    """The newest row of the room's timeline."""
+    row = await reader.fetch_row(
+        "SELECT version, event, extremities, state_line, state_version FROM timeline "
+        "WHERE room = $1 ORDER BY version DESC LIMIT 1",
+        room,
+    )
+    if row is None:
+        return None
+    extremities = tuple(orjson.loads(row[2])) if row[2] is not None else (row[1],)
+    return HeadRow(row[0], extremities, Root(row[3], row[4]))
+
+
+async def insert_timeline(
+    transaction: Transaction, rows: Sequence[tuple[int, int, int | None, int, int, str | None]]
+) -> int:
+    """Heads' new versions: (room, version, event, state line, state version, extremities).
+
+    This is the compare-and-set: fewer rows written than given means that a head was stale.
+    """
+    return await transaction.insert(
+        "timeline", "room, version, event, state_line, state_version, extremities", rows, "DO NOTHING"
+    )
+
+
+_MEMBERSHIP = "user_id, room_id, room, membership, event, sender, forgotten, stripped_state"
+
+
+def _membership(row: Sequence[Any]) -> Membership:
+    stripped = orjson.loads(row[7]) if row[7] is not None else None
+    return Membership(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), stripped)
+
+
+async def set_memberships(transaction: Transaction, memberships: Sequence[Membership]) -> None:
+    """What users are in rooms from now on; each pair of user and room at most once."""
+    rows = [
+        (
+            m.user_id,
+            m.room_id,
+            m.room,
+            m.membership,
+            m.event,
+            m.sender,
+            m.forgotten,
+            orjson.dumps(m.stripped_state).decode() if m.stripped_state is not None else None,
+        )
+        for m in memberships
+    ]
+    await transaction.insert(
+        "memberships",
+        _MEMBERSHIP,
+        rows,
+        "(user_id, room_id) DO UPDATE SET room = excluded.room, membership = excluded.membership, "
+        "event = excluded.event, sender = excluded.sender, forgotten = excluded.forgotten, "
+        "stripped_state = excluded.stripped_state",
+    )
+
+
+async def forget(transaction: Transaction, user_id: str, room_id: str) -> None:
+    """Keep a room that the user left out of their sync and history."""
+    await transaction.execute(
+        "UPDATE memberships SET forgotten = TRUE WHERE user_id = $1 AND room_id = $2", user_id, room_id
+    )
+
+
+async def memberships_of(reader: Reader, user_id: str) -> list[Membership]:
+    """All rooms that a user is or was in, forgotten ones left out."""
+    rows = await reader.fetch(
+        f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = $1 AND forgotten = FALSE",  # noqa: S608
+        user_id,
+    )
+    return [_membership(row) for row in rows]
+
+
+async def membership(reader: Reader, user_id: str, room_id: str) -> Membership | None:
+    """What one user is in one room, forgotten or not."""
+    row = await reader.fetch_row(
+        f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = $1 AND room_id = $2",  # noqa: S608
+        user_id,
+        room_id,
+    )
+    return _membership(row) if row is not None else None
+
+
+async def members(reader: Reader, room: int, membership: str) -> list[str]:
+    """The users with one membership of a room."""
+    rows = await reader.fetch(
+        "SELECT user_id FROM memberships WHERE room = $1 AND membership = $2", room, membership
+    )
+    return [row[0] for row in rows]
+
+
+async def member_counts(reader: Reader, room: int) -> dict[str, int]:
+    """How many users have each membership of a room."""
+    rows = await reader.fetch(
+        "SELECT membership, COUNT(*) FROM memberships WHERE room = $1 GROUP BY membership", room
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def heroes(reader: Reader, room: int, memberships: Sequence[str], limit: int) -> list[str]:
+    """Some users with these memberships, in the order in which their membership's events arrived."""
+    rows = await reader.fetch(
+        "SELECT user_id FROM memberships WHERE room = $1 AND membership = ANY($2) ORDER BY event LIMIT $3",
+        room,
+        list(memberships),
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
+class TransactionKey(NamedTuple):
+    """A client's transaction id, and what it is unique within: user, device and the kind of request."""
+
+    user_id: str
+    device_id: str
+    scope: str
+    txn_id: str
+
+
+async def insert_transactions(
+    transaction: Transaction, rows: Sequence[tuple[TransactionKey, str, int]]
+) -> int:
+    """Transaction ids with what was answered, and when (ms); fewer written than given means that one is known."""
+    return await transaction.insert(
+        "transactions",
+        "user_id, device_id, scope, txn_id, result, created_ts",
+        [(*key, result, at) for key, result, at in rows],
+        "DO NOTHING",
+    )
+
+
+async def transaction_result(reader: Reader, key: TransactionKey) -> str | None:
+    """What was answered to a transaction id, if it is known."""
+    return await reader.fetch_value(  # type: ignore[no-any-return]
+        "SELECT result FROM transactions WHERE user_id = $1 AND device_id = $2 AND scope = $3 AND txn_id = $4",
+        *key,
+    )
+
+
+async def trim_transactions(transaction: Transaction, before: int) -> int:
+    """Forget transaction ids older than a time (ms since the epoch)."""
+    return await transaction.execute("DELETE FROM transactions WHERE created_ts < $1", before)
+
+
+async def insert_alias(transaction: Transaction, alias: str, room_id: str, creator: str) -> bool:
+    """Point an alias to a room; False if it points somewhere already."""
+    written = await transaction.insert(
+        "room_aliases", "alias, room_id, creator", [(alias, room_id, creator)], "DO NOTHING"
+    )
+    return written == 1
+
+
+async def delete_alias(transaction: Transaction, alias: str) -> None:
+    """Take an alias away."""
+    await transaction.execute("DELETE FROM room_aliases WHERE alias = $1", alias)
+
+
+async def alias(reader: Reader, name: str) -> tuple[str, str] | None:
+    """The room id that an alias points to, and who made it."""
+    row = await reader.fetch_row("SELECT room_id, creator FROM room_aliases WHERE alias = $1", name)
+    return (row[0], row[1]) if row is not None else None
+
+
+async def aliases_of(reader: Reader, room_id: str) -> list[str]:
+    """The local aliases of a room."""
+    rows = await reader.fetch("SELECT alias FROM room_aliases WHERE room_id = $1 ORDER BY alias", room_id)
+    return [row[0] for row in rows]

@@ -1,0 +1,144 @@
+"""Room state: what it is now, and what it was before any event.
+
+Historical state is a *line*: a row of versions, each of which changes one key or more. The state at (line, version) is,
+for every key, the newest change of the line up to that version; what the line says nothing of comes from the parent
+that it started from. A room without forks is one line, so a state event costs one narrow row, and one key at any
+moment is one look-up in an index.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ranvier.store.database import Reader, Transaction
+
+Key = tuple[str, str]
+"""(type, state_key)."""
+
+
+class Root(NamedTuple):
+    """The name of a room's state at some moment."""
+
+    line: int
+    version: int
+
+
+async def insert_lines(
+    transaction: Transaction, rows: Sequence[tuple[int, int, int | None, int | None]]
+) -> None:
+    """New lines: (line, room, parent line, parent version)."""
+    await transaction.insert("state_lines", "line, room, parent_line, parent_version", rows)
+
+
+async def insert_changes(
+    transaction: Transaction, rows: Sequence[tuple[int, str, str, int, int | None]]
+) -> None:
+    """Changes: (line, type, state_key, version, event's number or None where the key went away)."""
+    await transaction.insert("state_changes", "line, type, state_key, version, event", rows)
+
+
+async def set_current(transaction: Transaction, rows: Sequence[tuple[int, str, str, int]]) -> None:
+    """Current state: (room, type, state_key, event's number); each key at most once."""
+    await transaction.insert(
+        "current_state",
+        "room, type, state_key, event",
+        rows,
+        "(room, type, state_key) DO UPDATE SET event = excluded.event",
+    )
+
+
+async def unset_current(transaction: Transaction, room: int, keys: Iterable[Key]) -> None:
+    """Keys that resolution took out of the current state."""
+    for kind, state_key in keys:
+        await transaction.execute(
+            "DELETE FROM current_state WHERE room = $1 AND type = $2 AND state_key = $3",
+            room,
+            kind,
+            state_key,
+        )
+
+
+async def current_without_members(reader: Reader, room: int) -> dict[Key, int]:
+    """The current state's events by key, memberships left out."""
+    rows = await reader.fetch(
+        "SELECT type, state_key, event FROM current_state WHERE room = $1 AND type <> 'm.room.member'", room
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def current(reader: Reader, room: int) -> dict[Key, int]:
+    """The whole current state's events by key."""
+    rows = await reader.fetch("SELECT type, state_key, event FROM current_state WHERE room = $1", room)
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def current_members(reader: Reader, room: int, user_ids: Sequence[str]) -> dict[str, int]:
+    """The membership events of some users."""
+    rows = await reader.fetch(
+        "SELECT state_key, event FROM current_state "
+        "WHERE room = $1 AND type = 'm.room.member' AND state_key = ANY($2)",
+        room,
+        list(user_ids),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def _ancestry(reader: Reader, root: Root) -> list[Root]:
+    """The root and those that its line started from, nearest first."""
+    roots = [root]
+    while True:
+        row = await reader.fetch_row(
+            "SELECT parent_line, parent_version FROM state_lines WHERE line = $1", roots[-1].line
+        )
+        if row is None or row[0] is None:
+            return roots
+        roots.append(Root(row[0], row[1]))
+
+
+async def at(reader: Reader, root: Root) -> dict[Key, int]:
+    """The whole state at a root: events' numbers by key."""
+    state: dict[Key, int | None] = {}
+    for step in reversed(await _ancestry(reader, root)):
+        rows = await reader.fetch(
+            "SELECT type, state_key, event FROM state_changes WHERE line = $1 AND version <= $2 ORDER BY version",
+            step.line,
+            step.version,
+        )
+        state.update({(row[0], row[1]): row[2] for row in rows})
+    return {key: event for key, event in state.items() if event is not None}
+
+
+async def keys_at(reader: Reader, root: Root, keys: Sequence[Key]) -> dict[Key, int]:
+    """Some keys of the state at a root; those that it lacks are left out."""
+    found: dict[Key, int | None] = {}
+    wanted = list(keys)
+    for step in await _ancestry(reader, root):
+        missing = []
+        for kind, state_key in wanted:
+            row = await reader.fetch_row(
+                "SELECT event FROM state_changes WHERE line = $1 AND type = $2 AND state_key = $3 AND version <= $4 "
+                "ORDER BY version DESC LIMIT 1",
+                step.line,
+                kind,
+                state_key,
+                step.version,
+            )
+            if row is None:
+                missing.append((kind, state_key))
+            else:
+                found[kind, state_key] = row[0]
+        wanted = missing
+        if not wanted:
+            break
+    return {key: event for key, event in found.items() if event is not None}
+
+
+async def changes_between(reader: Reader, line: int, after: int, until: int) -> dict[Key, int | None]:
+    """What changed on one line after one version and up to another: the newest event of each key."""
+    rows = await reader.fetch(
+        "SELECT type, state_key, event FROM state_changes "
+        "WHERE line = $1 AND version > $2 AND version <= $3 ORDER BY version",
+        line,
+        after,
+        until,
+    )
+    return {(row[0], row[1]): row[2] for row in rows}

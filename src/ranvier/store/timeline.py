@@ -1,0 +1,51 @@
+"""A room's live timeline: one row for each version of its head, in the room's own order."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ranvier.store.database import Reader
+from ranvier.store.state import Root
+
+
+class TimelineRow(NamedTuple):
+    """One version: the event's number, and the root of the state after it."""
+
+    version: int
+    event: int
+    root: Root
+
+
+async def page(reader: Reader, room: int, after: int, until: int, limit: int) -> list[TimelineRow]:
+    """The newest `limit` versions with an event and `after < version <= until`, oldest first."""
+    rows = await reader.fetch(
+        "SELECT version, event, state_line, state_version FROM timeline "
+        "WHERE room = $1 AND version > $2 AND version <= $3 AND event IS NOT NULL ORDER BY version DESC LIMIT $4",
+        room,
+        after,
+        until,
+        limit,
+    )
+    return [TimelineRow(row[0], row[1], Root(row[2], row[3])) for row in reversed(rows)]
+
+
+async def root_at(reader: Reader, room: int, version: int) -> Root | None:
+    """The root of the state after a version."""
+    row = await reader.fetch_row(
+        "SELECT state_line, state_version FROM timeline WHERE room = $1 AND version <= $2 "
+        "ORDER BY version DESC LIMIT 1",
+        room,
+        version,
+    )
+    return Root(row[0], row[1]) if row is not None else None
+
+
+async def versions_in_log(reader: Reader, audiences: Sequence[str], after: int, until: int) -> dict[str, int]:
+    """For each room's audience with news in the log after one position and up to another: its first new version."""
+    rows = await reader.fetch(
+        "SELECT audience, MIN(CAST(ref AS BIGINT)) FROM log "
+        "WHERE audience = ANY($1) AND kind IN (1, 2) AND position > $2 AND position <= $3 GROUP BY audience",
+        list(audiences),
+        after,
+        until,
+    )
+    return {row[0]: row[1] for row in rows}
