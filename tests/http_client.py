@@ -4,7 +4,7 @@
         answer = await client.request("GET", "/_matrix/client/v3/account/whoami", token=token)
         assert answer.json["user_id"] == "@alice:example.org"
 
-A test that sends something bad on purpose says `valid=False`: then the request is not judged, only the answer.
+A test that sends something bad on purpose says `valid=False`: then only the answer is judged.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Client:
     ) -> Response:
         """Sends a request and returns the answer, both checked against the specification.
 
-        `path` is the raw path (`path_of` quotes its parts) and may carry a query; `json` is encoded, `body` sent
-        as it is. `token` "" sends no token even if the client has one. With `valid` False the request may break
-        the specification, and the answer must be an error that the specification knows, or a good answer.
+        `path` is the raw path (`path_of` quotes its parts) and may carry a query; `json` is encoded, `body`
+        sent as it is. `token` "" sends no token even if the client has one. With `valid` False the request may
+        break the specification; the answer must still be one that the specification knows.
         """
         split = urlsplit(path)
         raw_query = _query(query) or split.query

@@ -1,0 +1,617 @@
+"""The table of keys that the server honours: name, kind, default, and what it does.
+
+Reading, the sample (`ranvier config`) and docs/configuration.md all come from this table. Names and meanings
+are Synapse's where the meaning is the same.
+"""
+
+from ranvier.config.kinds import (
+    Block,
+    Blocks,
+    Choice,
+    Duration,
+    Flag,
+    Free,
+    Integer,
+    Key,
+    ListOf,
+    Number,
+    Rate,
+    SecretText,
+    Section,
+    Size,
+    Text,
+)
+from ranvier.protocol.identifiers import is_valid_server_name
+from ranvier.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+
+RESOURCES = (
+    "client",
+    "media",
+    "metrics",
+    "health",
+    "federation",
+    "keys",
+    "openid",
+    "consent",
+    "static",
+    "replication",
+)
+
+
+def _server_name_fault(name: str) -> str | None:
+    if name != name.lower():
+        return f"a server name is written in lower case: {name.lower()}"
+    if "://" in name or "/" in name:
+        return "a server name is a domain such as example.org, without https:// and without a path"
+    if not is_valid_server_name(name):
+        return "a server name is a domain such as example.org, with :port only if it is part of the name"
+    return None
+
+
+def _url_fault(url: str) -> str | None:
+    if not url.startswith(("http://", "https://")):
+        return f"a URL begins with https:// or http://, such as https://{url.strip('/')}/"
+    return None
+
+
+def _rate(name: str, per_second: float, burst_count: int, doc: str) -> Key:
+    return Key(name, Rate(), {"per_second": per_second, "burst_count": burst_count}, doc)
+
+
+SERVER = Section(
+    "Server",
+    (
+        Key(
+            "server_name",
+            Text("domain", _server_name_fault),
+            doc="The domain in every user ID and alias made here (@user:example.org). It can't be changed "
+            "once the server has started: users and rooms carry it for ever.",
+            example="example.org",
+            required=True,
+        ),
+        Key(
+            "public_baseurl",
+            Text("URL", _url_fault),
+            doc="Where clients reach the server, as seen from outside the reverse proxy. When it is set, "
+            "/.well-known/matrix/client answers with it.",
+            example="https://matrix.example.org/",
+        ),
+        Key(
+            "extra_well_known_client_content",
+            Free(),
+            {},
+            "Further content of /.well-known/matrix/client. m.homeserver comes from public_baseurl.",
+            example={"org.example.support": "https://example.org/help"},
+        ),
+        Key(
+            "data_directory",
+            Text("folder"),
+            doc="Where the server keeps what it writes; relative paths in this file start here. The "
+            "default is the folder of the first configuration file.",
+            example="/var/lib/ranvier",
+        ),
+        Key(
+            "signing_key_path",
+            Text("file"),
+            "signing.key",
+            "The server's Ed25519 signing key, one line `ed25519 a_abcd BASE64`. Keep a copy of it in a "
+            "safe place: without it other servers take this one for an impostor.",
+        ),
+        Key(
+            "report_stats",
+            Flag(),
+            False,
+            "Accepted so that a Synapse file can be used as it is. This server never reports usage to "
+            "anybody.",
+        ),
+    ),
+)
+
+LISTENERS = Section(
+    "Listeners",
+    (
+        Key(
+            "listeners",
+            Blocks(
+                (
+                    Key("port", Integer(0, 65_535), doc="TCP port; 0 takes any free one.", example=8008),
+                    Key(
+                        "path",
+                        Text("file"),
+                        doc="Unix socket instead of a port, for a reverse proxy on the same machine.",
+                        example="/run/ranvier/http.sock",
+                    ),
+                    Key(
+                        "bind_addresses",
+                        ListOf(Text("IP address")),
+                        [],
+                        "Local addresses. An empty list means all of them.",
+                        example=["127.0.0.1"],
+                    ),
+                    Key(
+                        "bind_address", Text("IP address"), doc="One more local address.", example="127.0.0.1"
+                    ),
+                    Key(
+                        "type",
+                        Choice(("http", "metrics")),
+                        "http",
+                        "metrics serves Prometheus and nothing else.",
+                    ),
+                    Key(
+                        "tls",
+                        Choice((False,)),
+                        False,
+                        "TLS ends at a reverse proxy in front of the server.",
+                    ),
+                    Key(
+                        "x_forwarded",
+                        Flag(),
+                        doc="Take the client's address from X-Forwarded-For. Only behind a reverse proxy "
+                        "that sets the header itself: otherwise clients can pretend any address. The "
+                        "default is false for a port and true for a Unix socket.",
+                        example=True,
+                    ),
+                    Key(
+                        "resources",
+                        Blocks(
+                            (
+                                Key(
+                                    "names",
+                                    ListOf(Choice(RESOURCES)),
+                                    ["client"],
+                                    "client: the client API, media and admin API; media: media alone; "
+                                    "metrics: Prometheus at /_synapse/metrics. /health is always there. "
+                                    "The other names are accepted, but nothing is served for them yet.",
+                                ),
+                            )
+                        ),
+                        [{"names": ["client"]}],
+                        "What the listener serves.",
+                    ),
+                )
+            ),
+            [
+                {
+                    "port": 8008,
+                    "bind_addresses": ["127.0.0.1"],
+                    "type": "http",
+                    "resources": [{"names": ["client"]}],
+                }
+            ],
+            "The sockets that the server opens.",
+        ),
+        Key(
+            "enable_metrics",
+            Flag(),
+            False,
+            "Serve Prometheus metrics on http listeners with the resource metrics. A listener of type "
+            "metrics always serves them.",
+        ),
+    ),
+)
+
+DATABASE = Section(
+    "Database",
+    (
+        Key(
+            "database",
+            Block(
+                (
+                    Key(
+                        "name",
+                        Choice(("sqlite3", "psycopg2", "asyncpg")),
+                        "sqlite3",
+                        "sqlite3: one file, nothing to set up. psycopg2 or asyncpg: PostgreSQL 12 or "
+                        "newer (both words mean the same here).",
+                    ),
+                    Key(
+                        "allow_unsafe_locale",
+                        Flag(),
+                        False,
+                        "Accept a PostgreSQL database whose locale is not C.",
+                    ),
+                    Key(
+                        "args",
+                        Block(
+                            (
+                                Key(
+                                    "database",
+                                    Text("file or name"),
+                                    "homeserver.db",
+                                    "SQLite: the file. PostgreSQL: the database's name; `dbname` means "
+                                    "the same.",
+                                ),
+                                Key(
+                                    "dbname",
+                                    Text("name"),
+                                    doc="PostgreSQL: the same as `database`.",
+                                    example="ranvier",
+                                ),
+                                Key("user", Text("name"), doc="PostgreSQL: the role.", example="ranvier"),
+                                Key(
+                                    "password",
+                                    SecretText(),
+                                    doc="PostgreSQL: its password.",
+                                    example="<password>",
+                                ),
+                                Key(
+                                    "host",
+                                    Text("host or folder"),
+                                    doc="PostgreSQL: host name, or the folder of its Unix socket. Without "
+                                    "it the local Unix socket is used.",
+                                    example="localhost",
+                                ),
+                                Key("port", Integer(1, 65_535), 5432, "PostgreSQL: port."),
+                                Key(
+                                    "cp_min",
+                                    Integer(1, 1000),
+                                    2,
+                                    "PostgreSQL: connections that each process keeps open.",
+                                ),
+                                Key(
+                                    "cp_max",
+                                    Integer(1, 1000),
+                                    10,
+                                    "PostgreSQL: connections that each process opens at most.",
+                                ),
+                                Key(
+                                    "sslmode",
+                                    Choice(
+                                        ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+                                    ),
+                                    "prefer",
+                                    "PostgreSQL: whether the connection is encrypted and the server's "
+                                    "certificate checked.",
+                                ),
+                            )
+                        ),
+                        doc="How to reach the database.",
+                    ),
+                )
+            ),
+            doc="Where accounts, rooms and events are kept.",
+        ),
+    ),
+)
+
+REGISTRATION = Section(
+    "Registration",
+    (
+        Key("enable_registration", Flag(), False, "Let people make accounts for themselves."),
+        Key(
+            "enable_registration_without_verification",
+            Flag(),
+            False,
+            "Needed in addition for open registration that asks for nothing at all. Open servers are "
+            "found and abused within days.",
+        ),
+        Key("registration_requires_token", Flag(), False, "Ask for a registration token at registration."),
+        Key(
+            "registration_shared_secret",
+            SecretText(),
+            doc="Whoever knows it can make accounts, even with registration closed; `ranvier register` "
+            "uses it.",
+            example="<long random text>",
+        ),
+        Key(
+            "registration_shared_secret_path",
+            Text("file"),
+            doc="A file that holds the secret; instead of registration_shared_secret.",
+            example="registration_shared_secret",
+        ),
+        Key("allow_guest_access", Flag(), False, "Let guests in without an account."),
+        Key(
+            "inhibit_user_in_use_error", Flag(), False, "Don't tell at registration whether a name is taken."
+        ),
+        Key("enable_set_displayname", Flag(), True, "Let users change their display name."),
+        Key("enable_set_avatar_url", Flag(), True, "Let users change their avatar."),
+    ),
+)
+
+PASSWORDS = Section(
+    "Passwords",
+    (
+        Key(
+            "password_config",
+            Block(
+                (
+                    Key(
+                        "enabled",
+                        Choice((True, False, "only_for_reauth")),
+                        True,
+                        "Log in with a password; only_for_reauth: passwords confirm sensitive steps but "
+                        "don't log in.",
+                    ),
+                    Key(
+                        "pepper",
+                        SecretText(),
+                        doc="Added to passwords before they are hashed. Set it once: with another pepper "
+                        "no password fits any more.",
+                        example="<long random text>",
+                    ),
+                    Key(
+                        "policy",
+                        Block(
+                            (
+                                Key("enabled", Flag(), False, "Refuse new passwords that break these rules."),
+                                Key("minimum_length", Integer(0, 512), 0, "Fewest characters."),
+                                Key("require_digit", Flag(), False, "At least one digit."),
+                                Key(
+                                    "require_symbol",
+                                    Flag(),
+                                    False,
+                                    "At least one character that is neither letter nor digit.",
+                                ),
+                                Key("require_lowercase", Flag(), False, "At least one lower-case letter."),
+                                Key("require_uppercase", Flag(), False, "At least one upper-case letter."),
+                            )
+                        ),
+                        doc="Rules for new passwords.",
+                    ),
+                )
+            ),
+            doc="Login with passwords.",
+        ),
+    ),
+)
+
+SESSIONS = Section(
+    "Sessions and tokens",
+    (
+        Key(
+            "session_lifetime",
+            Duration(endless=True),
+            "infinity",
+            "How long a login lasts, whatever the client does.",
+        ),
+        Key(
+            "refreshable_access_token_lifetime",
+            Duration(),
+            "5m",
+            "Life of an access token of a client that knows how to refresh it.",
+        ),
+        Key(
+            "refresh_token_lifetime",
+            Duration(endless=True),
+            "infinity",
+            "Life of a refresh token that isn't used.",
+        ),
+        Key(
+            "nonrefreshable_access_token_lifetime",
+            Duration(endless=True),
+            "infinity",
+            "Life of an access token of a client that can't refresh it.",
+        ),
+        Key(
+            "ui_auth",
+            Block(
+                (
+                    Key(
+                        "session_timeout",
+                        Duration(),
+                        0,
+                        "How long one confirmation with a password counts for further sensitive steps. 0: "
+                        "once only.",
+                    ),
+                )
+            ),
+            doc="Interactive authentication.",
+        ),
+        Key(
+            "login_via_existing_session",
+            Block(
+                (
+                    Key(
+                        "enabled",
+                        Flag(),
+                        False,
+                        "Let a device that is logged in bring in another one (QR codes).",
+                    ),
+                    Key("require_ui_auth", Flag(), True, "Ask for the password first."),
+                    Key("token_timeout", Duration(), "5m", "How long the login token is good."),
+                )
+            ),
+            doc="Login tokens for a further device.",
+        ),
+    ),
+)
+
+RATE_LIMITS = Section(
+    "Rate limits",
+    (
+        _rate("rc_message", 0.2, 10, "Events sent, for each user."),
+        _rate("rc_registration", 0.17, 3, "Registrations, for each client address."),
+        _rate(
+            "rc_registration_token_validity",
+            0.1,
+            5,
+            "Checks of registration tokens, for each client address.",
+        ),
+        Key(
+            "rc_login",
+            Block(
+                (
+                    _rate("address", 0.003, 5, "Logins, for each client address."),
+                    _rate("account", 0.003, 5, "Logins, for each account."),
+                    _rate("failed_attempts", 0.17, 3, "Logins that failed, for each account."),
+                )
+            ),
+            doc="Logins.",
+        ),
+        Key(
+            "rc_admin_redaction",
+            Rate(),
+            doc="Redactions by room moderators, for each user. Default: rc_message.",
+            example={"per_second": 1, "burst_count": 50},
+        ),
+        Key(
+            "rc_joins",
+            Block(
+                (
+                    _rate("local", 0.1, 10, "Joins to rooms that the server is in, for each user."),
+                    _rate("remote", 0.01, 10, "Joins to other rooms, for each user."),
+                )
+            ),
+            doc="Joins.",
+        ),
+        _rate("rc_joins_per_room", 1, 10, "Joins, for each room."),
+        Key(
+            "rc_invites",
+            Block(
+                (
+                    _rate("per_room", 0.3, 10, "Invites, for each room."),
+                    _rate("per_user", 0.003, 5, "Invites, for each user who is invited."),
+                    _rate("per_issuer", 0.3, 10, "Invites, for each user who invites."),
+                )
+            ),
+            doc="Invites.",
+        ),
+        _rate("rc_room_creation", 0.016, 10, "New rooms, for each user."),
+        _rate("rc_media_create", 10, 50, "Uploads announced ahead, for each user."),
+        _rate("rc_user_directory", 0.016, 200, "Searches for users, for each user."),
+        _rate("rc_reports", 1, 5, "Reports of content, for each user."),
+        _rate(
+            "rc_other",
+            10,
+            50,
+            "Every other operation that the specification marks as rate-limited, for each user. Not a "
+            "Synapse key.",
+        ),
+    ),
+)
+
+ROOMS = Section(
+    "Rooms",
+    (
+        Key(
+            "default_room_version",
+            Choice(tuple(ROOM_VERSIONS)),
+            DEFAULT_ROOM_VERSION,
+            "Version of rooms whose maker asks for none.",
+        ),
+        Key(
+            "encryption_enabled_by_default_for_room_type",
+            Choice(("all", "invite", "off", False)),
+            "off",
+            "Which new rooms are encrypted at once: all, those by invitation only, or none.",
+        ),
+        Key(
+            "redaction_retention_period",
+            Duration(endless=True),
+            "7d",
+            "How long the original of a redacted event is kept. null keeps it for ever.",
+        ),
+        Key(
+            "filter_timeline_limit",
+            Integer(-1),
+            100,
+            "The most events of a room that one sync gives; -1: no limit.",
+        ),
+        Key("enable_room_list_search", Flag(), True, "Serve the list of public rooms."),
+        Key("allow_public_rooms_without_auth", Flag(), False, "Serve the list of public rooms to anybody."),
+        Key("require_membership_for_aliases", Flag(), True, "Only members of a room may give it an alias."),
+        Key("forget_rooms_on_leave", Flag(), False, "Leaving a room also forgets it."),
+    ),
+)
+
+MEDIA = Section(
+    "Media",
+    (
+        Key("media_store_path", Text("folder"), "media_store", "Where uploaded files lie."),
+        Key("max_upload_size", Size(), "50M", "Largest upload."),
+        Key(
+            "max_pending_media_uploads",
+            Integer(1, 10_000),
+            5,
+            "Uploads that a user may announce without sending them.",
+        ),
+        Key("unused_expiration_time", Duration(), "24h", "How long an announced upload may take."),
+        Key("max_image_pixels", Size(), "32M", "Images with more pixels get no thumbnails."),
+        Key(
+            "dynamic_thumbnails", Flag(), False, "Make thumbnails in exactly the size that a client asks for."
+        ),
+        Key(
+            "thumbnail_sizes",
+            Blocks(
+                (
+                    Key("width", Integer(1, 4096), doc="Pixels.", required=True, example=320),
+                    Key("height", Integer(1, 4096), doc="Pixels.", required=True, example=240),
+                    Key(
+                        "method",
+                        Choice(("crop", "scale")),
+                        "scale",
+                        "crop fills the size, scale fits into it.",
+                    ),
+                )
+            ),
+            [
+                {"width": 32, "height": 32, "method": "crop"},
+                {"width": 96, "height": 96, "method": "crop"},
+                {"width": 320, "height": 240, "method": "scale"},
+                {"width": 640, "height": 480, "method": "scale"},
+                {"width": 800, "height": 600, "method": "scale"},
+            ],
+            "Sizes of thumbnails.",
+        ),
+        Key(
+            "enable_authenticated_media",
+            Flag(),
+            True,
+            "Files uploaded from now on are given to logged-in users only.",
+        ),
+    ),
+)
+
+OPERATION = Section(
+    "Operation",
+    (
+        Key(
+            "caches",
+            Block(
+                (
+                    Key(
+                        "global_factor",
+                        Number(),
+                        0.5,
+                        "Memory for caches: 0.5 suits a small server, each doubling doubles the memory.",
+                    ),
+                )
+            ),
+            doc="Memory for what is read often.",
+        ),
+        Key(
+            "logging",
+            Block(
+                (
+                    Key(
+                        "level",
+                        Choice(("debug", "info", "warning", "error")),
+                        "info",
+                        "The least grave that is logged.",
+                    ),
+                    Key(
+                        "format",
+                        Choice(("console", "json")),
+                        "console",
+                        "console for people, json for log collectors.",
+                    ),
+                )
+            ),
+            doc="What the server writes to standard error. Not a Synapse key.",
+        ),
+    ),
+)
+
+SECTIONS = (
+    SERVER,
+    LISTENERS,
+    DATABASE,
+    REGISTRATION,
+    PASSWORDS,
+    SESSIONS,
+    RATE_LIMITS,
+    ROOMS,
+    MEDIA,
+    OPERATION,
+)
+KEYS: tuple[Key, ...] = tuple(key for section in SECTIONS for key in section.keys)

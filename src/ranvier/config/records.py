@@ -1,0 +1,175 @@
+"""The configuration as frozen records, one for each concern; only `main` and the commands ever see a Config.
+
+Durations are milliseconds (None: without end), sizes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ranvier.config.kinds import RateLimit, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who the server is. `public_baseurl` ends in a slash; without it no client well-known is served."""
+
+    name: str
+    public_baseurl: str | None
+    extra_well_known_client_content: Mapping[str, Any]
+    data_directory: Path
+    signing_key_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One socket or one port on some addresses; no addresses: all of them. `path` is a Unix socket's."""
+
+    kind: Literal["http", "metrics"]
+    port: int | None
+    path: Path | None
+    addresses: tuple[str, ...]
+    x_forwarded: bool
+    resources: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteStore:
+    """A database file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresStore:
+    """A PostgreSQL database; `host` None means the local Unix socket."""
+
+    database: str
+    user: str | None
+    password: Secret | None
+    host: str | None
+    port: int
+    min_connections: int
+    max_connections: int
+    ssl_mode: str
+    allow_unsafe_locale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Who may make an account, and how."""
+
+    enabled: bool
+    without_verification: bool
+    requires_token: bool
+    shared_secret: Secret | None
+    guests: bool
+    hides_taken_names: bool
+    users_set_displayname: bool
+    users_set_avatar_url: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordPolicy:
+    """Rules for new passwords; they count only when `enabled`."""
+
+    enabled: bool
+    minimum_length: int
+    require_digit: bool
+    require_symbol: bool
+    require_lowercase: bool
+    require_uppercase: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """Login with passwords; `confirms` allows them for interactive authentication."""
+
+    logs_in: bool
+    confirms: bool
+    pepper: Secret | None
+    policy: PasswordPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Lives of logins and tokens, in milliseconds; None is without end."""
+
+    session_lifetime: int | None
+    refreshable_access_token_lifetime: int
+    refresh_token_lifetime: int | None
+    nonrefreshable_access_token_lifetime: int | None
+    interactive_timeout: int
+    login_token_enabled: bool
+    login_token_needs_password: bool
+    login_token_lifetime: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What rooms are like unless somebody says otherwise."""
+
+    default_version: str
+    encrypted_by_default: Literal["all", "invite", "off"]
+    redaction_retention_period: int | None
+    timeline_limit: int | None
+    list_enabled: bool
+    list_without_token: bool
+    alias_needs_membership: bool
+    leaving_forgets: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbnailSize:
+    """A thumbnail to make; `method` crop fills the size, scale fits into it."""
+
+    width: int
+    height: int
+    method: Literal["crop", "scale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Uploaded files: where, how large, and their thumbnails. `max_image_pixels` is width times height."""
+
+    path: Path
+    max_upload_bytes: int
+    max_pending_uploads: int
+    pending_lifetime: int
+    max_image_pixels: int
+    dynamic_thumbnails: bool
+    thumbnail_sizes: tuple[ThumbnailSize, ...]
+    needs_token: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """How the program runs."""
+
+    metrics: bool
+    cache_factor: float
+    log_level: str
+    log_format: Literal["console", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it. `rate_limits` is keyed by the key without `rc_`, dots as underscores ("login_address").
+
+    `warnings` are sentences on keys that are known but not used; they are shown once, at start.
+    """
+
+    server: Server
+    listeners: tuple[Listener, ...]
+    database: SqliteStore | PostgresStore
+    registration: Registration
+    passwords: Passwords
+    sessions: Sessions
+    rate_limits: Mapping[str, RateLimit]
+    rooms: Rooms
+    media: Media
+    operation: Operation
+    warnings: tuple[str, ...]
