@@ -33,11 +33,11 @@ class _Piece:
 
     __slots__ = ("_regex", "length", "literal")
 
-    def __init__(self, piece: str) -> None:
+    def __init__(self, piece: str, question_marks: bool) -> None:
         self.length = len(piece)
         self.literal = piece
         self._regex: re.Pattern[str] | None = None
-        if "?" in piece:
+        if question_marks and "?" in piece:
             source = "".join("." if character == "?" else re.escape(character) for character in piece)
             self._regex = re.compile(source, re.DOTALL)
 
@@ -56,18 +56,19 @@ class _Piece:
 
 
 class Glob:
-    """A pattern, compiled once. Matching takes time in proportion to the text's length and the number of
-    pieces.
+    """A pattern, compiled once. Matching takes time by the text's length times the number of pieces.
+
+    Without `question_marks`, a `?` stands for itself, as in filters, which only know the star.
     """
 
     __slots__ = ("_first", "_last", "_middle", "_single")
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, *, question_marks: bool = True) -> None:
         pieces = pattern.split("*")
         self._single = len(pieces) == 1
-        self._first = _Piece(pieces[0])
-        self._last = _Piece(pieces[-1])
-        self._middle = tuple(_Piece(piece) for piece in pieces[1:-1] if piece)
+        self._first = _Piece(pieces[0], question_marks)
+        self._last = _Piece(pieces[-1], question_marks)
+        self._middle = tuple(_Piece(piece, question_marks) for piece in pieces[1:-1] if piece)
 
     def matches(self, text: str) -> bool:
         """Whether the whole text matches the pattern."""
