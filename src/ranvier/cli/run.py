@@ -1,0 +1,122 @@
+"""`ranvier run`: start the server, and make its data folder if there is none."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from ranvier.cli.options import (
+    config_option,
+    configuration_paths,
+    console,
+    data_option,
+    refuse,
+    set_option,
+    stop,
+)
+from ranvier.config import CONFIG_NAME, Config, ConfigError, Listener, create, load
+
+TRIAL_NAME = "localhost"
+
+
+@click.command()
+@data_option
+@config_option
+@click.option(
+    "--server-name",
+    metavar="DOMAIN",
+    help="Domain of the users' IDs (@user:DOMAIN). Written down at the first start, and never changed after it. "
+    f"Without it a new server is called {TRIAL_NAME}, which is good for trying only.",
+)
+@click.option("--address", metavar="IP", help="Address of the first listener.  [new server: 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port of the first listener.  [new server: 8008]"
+)
+@set_option
+def run(
+    data: Path,
+    config_paths: tuple[Path, ...],
+    server_name: str | None,
+    address: str | None,
+    port: int | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Start the server; Ctrl-C stops it.
+
+    The first start makes the data folder with configuration, signing key, secrets and an SQLite database. Every
+    later start uses what is there.
+    """
+    try:
+        if not config_paths and not (data / CONFIG_NAME).exists():
+            create(data, server_name or TRIAL_NAME, address or "127.0.0.1", 8008 if port is None else port)
+        paths = configuration_paths(config_paths, data)
+        config = load(paths, [*_overrides(address, port), *assignments])
+    except ConfigError as error:
+        refuse(error)
+    if server_name is not None and server_name != config.server.name:
+        stop(
+            f"This server is {config.server.name}, not {server_name}: a server can't be renamed, as its users and "
+            f"rooms carry the name. Leave --server-name out, or start {server_name} in another folder with --data."
+        )
+    _greet(config, paths, is_moved=address is not None or port is not None)
+    _serve(config)
+
+
+def _overrides(address: str | None, port: int | None) -> list[str]:
+    found = []
+    if address is not None:
+        found.append(f"listeners.0.bind_addresses=[{address!r}]")
+    if port is not None:
+        found.append(f"listeners.0.port={port}")
+    return found
+
+
+def _greet(config: Config, paths: Sequence[Path], *, is_moved: bool) -> None:
+    """What somebody wants to know who just started a server; `is_moved`: it listens elsewhere than its file says."""
+    for warning in config.warnings:
+        console().print(Text(warning))
+    addresses = [url for listener in config.listeners for url in urls(listener)]
+    files = " ".join(f"-c {shlex.quote(str(path))}" for path in paths)
+    rows = [
+        ("server name", config.server.name),
+        (
+            "listens on",
+            ", ".join(addresses) or "nothing",
+        ),
+        ("data folder", str(config.server.data_directory)),
+    ]
+    if config.registration.shared_secret is not None:
+        where = f" {addresses[0]}" if is_moved else ""
+        rows.append(("first user", f"{_program()} register {files} --admin{where}"))
+    rows.append(("to stop", "Ctrl-C"))
+    for label, value in rows:
+        console().print(Text.assemble((f"{label:12}", "bold"), value))
+
+
+def _program() -> str:
+    """How this command is called from here: by its name where the shell finds it, else by its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which("ranvier")
+    if called.name != "ranvier" or (found is not None and Path(found).samefile(called)):
+        return "ranvier"
+    return shlex.quote(str(called))
+
+
+def urls(listener: Listener) -> list[str]:
+    """What a listener is reached at, as URLs; `unix:PATH` for a socket."""
+    if listener.path is not None:
+        return [f"unix:{listener.path}"]
+    hosts = listener.addresses or ("0.0.0.0",)  # noqa: S104 - shown, not bound
+    return [f"http://{f'[{host}]' if ':' in host else host}:{listener.port}" for host in hosts]
+
+
+def _serve(config: Config) -> None:
+    from ranvier.main import serve  # noqa: PLC0415 - the other commands don't wait for the whole server to load
+
+    serve(config)
