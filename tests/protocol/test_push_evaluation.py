@@ -507,3 +507,13 @@ def test_in_a_great_room_only_the_mentioned_are_asked() -> None:
 
 def test_an_empty_mention_is_nobodys() -> None:
     assert not default_verdict(facts_of(make_event(content=mentioning("")))).highlight
+
+
+def test_an_invite_concerns_the_invited_and_those_with_rules_of_their_own() -> None:
+    facts = facts_of(make_event("m.room.member", {"membership": "invite"}, state_key=BOB))
+    concerned = concerned_users(facts, {ALICE, BOB}.__contains__, ["@carol:example.org", ALICE])
+    assert concerned == {BOB, "@carol:example.org"}
+    differing = find_differing(facts, concerned, {}, lambda user_id: None)
+    assert {user_id: verdict.rule_id for user_id, verdict in differing.items()} == {
+        BOB: ".m.rule.invite_for_me"
+    }

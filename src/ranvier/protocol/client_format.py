@@ -29,8 +29,7 @@ _STRIPPED_KEYS: Final = ("type", "state_key", "sender", "content")
 
 
 def client_event(event: "Event") -> dict[str, Any]:
-    """The event for clients, without `room_id` and `unsigned`. Its values are shared with the event: don't
-    change them.
+    """The event for clients, without `room_id` and `unsigned`. It shares its values with the event.
 
     A redaction names its target both in the content, as of room version 11, and at the top level, as before,
     in whichever version its room is.

@@ -119,9 +119,7 @@ class EventFilter:
         return self.related_by_senders is not None or self.related_by_rel_types is not None
 
     def wants_parent_of(self, children: Iterable[tuple[str, str]]) -> bool:
-        """Whether an event with these children, (rel_type, sender) each, is wanted: one of them must fit in
-        both.
-        """
+        """Whether an event with these children, (rel_type, sender) each, is wanted: one must fit in both."""
         if not self.asks_for_children():
             return True
         return any(

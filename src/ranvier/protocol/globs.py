@@ -11,9 +11,7 @@ import re
 from typing import Final
 
 MAX_MISSES: Final = 1000
-"""So many occurrences that begin or end inside a word are passed over in a text before the search gives
-up.
-"""
+"""After so many occurrences that begin or end inside a word, the search in a text is given up."""
 
 _WORD_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
@@ -132,9 +130,7 @@ def contains_as_words(text: str, words: str) -> bool:
 
 
 def is_word_boundary(text: str, position: int) -> bool:
-    """Whether the place before `text[position]` is the start or end of the text or touches a character of no
-    word.
-    """
+    """Whether `text[:position]` and `text[position:]` part at a boundary of words, or one of them is empty."""
     if position <= 0 or position >= len(text):
         return True
     return text[position - 1] not in _WORD_CHARACTERS or text[position] not in _WORD_CHARACTERS
@@ -149,7 +145,5 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def is_word(pattern: str) -> bool:
-    """Whether the pattern is one whole word without wildcards, so that a look-up in `words_of` answers for
-    it.
-    """
+    """Whether the pattern is one plain word, so that looking it up in `words_of` is enough."""
     return _WORDS.fullmatch(pattern) is not None

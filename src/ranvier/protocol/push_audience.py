@@ -56,7 +56,7 @@ def find_differing(
         rule_set = rule_sets.get(user_id, DEFAULT_RULE_SET)
         name = display_name_of(user_id) if rule_set.needs_display_name else None
         verdict = rule_set.evaluate(facts, user_id, name)
-        if verdict.actions != shared.actions:
+        if (verdict.highlight, verdict.actions) != (shared.highlight, shared.actions):
             differing[user_id] = verdict
     return differing
 

@@ -92,18 +92,14 @@ Test = Callable[[PushFacts, str, str | None], bool]
 
 
 def compile_condition(condition: Condition) -> Test | None:
-    """The test that a condition stands for; None if it can't match any event, as it is unknown or
-    malformed.
-    """
+    """The test that a condition stands for; None if it matches no event, being unknown or malformed."""
     kind = condition.get("kind")
     compiler = _COMPILERS.get(kind) if isinstance(kind, str) else None
     return None if compiler is None else compiler(condition)
 
 
 def pin_of(condition: Condition) -> tuple[str, str] | None:
-    """Type or room when the condition asks for exactly one of them: ("type" or "room_id", the folded
-    value).
-    """
+    """What the condition asks for, if that is one type or room: ("type" or "room_id", the folded value)."""
     key, pattern = condition.get("key"), condition.get("pattern")
     if (
         condition.get("kind") != "event_match"

@@ -83,9 +83,7 @@ def put_rule(
 
 
 def delete_rule(rules: PushRules, kind: str, rule_id: str) -> PushRules:
-    """Removes one of the user's own rules. Predefined ones can only be disabled, and are refused as not
-    found.
-    """
+    """Removes one of the user's own rules. Predefined ones can only be disabled: refused as not found."""
     rule = find_rule(rules, kind, rule_id)
     if rule.default:
         raise not_found(f"{rule_id!r} is a predefined push rule: it can be disabled, but not deleted.")

@@ -29,9 +29,7 @@ Condition = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PushRule:
-    """One rule. `pattern` is only given for content rules, `conditions` only for override and underride
-    rules.
-    """
+    """One rule. Only content rules have a `pattern`, only override and underride rules `conditions`."""
 
     rule_id: str
     actions: tuple[Action, ...]
