@@ -11,7 +11,7 @@ from typing import Any
 
 from immutables import Map
 
-from ranvier.protocol import auth_rules, events, relations
+from ranvier.protocol import auth_rules, client_format, events, relations
 from ranvier.protocol.events import BadEvent, Event, reference_hash_of
 from ranvier.protocol.refusal import Refusal
 from ranvier.protocol.signing import SigningKey
@@ -67,6 +67,7 @@ class Made:
     extremities: str | None
     counted: Counted | None = None
     target: StoredEvent | None = None
+    stripped_state: list[dict[str, Any]] | None = None
 
 
 @dataclass(slots=True)
@@ -218,9 +219,13 @@ class Appending(Work[Proposal, list[str]]):
             transaction=(key.device_id, key.txn_id) if key is not None else None,
         )
         root = Root(head.root.line, head.root.version + 1) if event.is_state else head.root
-        item = TimelineItem(head.version + 1, kept, root)
+        replaced = head.state.get((event.type, event.state_key)) if event.state_key is not None else None
+        item = TimelineItem(head.version + 1, kept, root, replaced)
         counted = self._unread.count(proposal.room, head, item)
-        return Made(kept, item, None, counted, proposal.redacts if draft.redacts else None)
+        stripped = None
+        if event.type == MEMBER and event.content.get("membership") in ("invite", "knock"):
+            stripped = _stripped_state(head, event)
+        return Made(kept, item, None, counted, proposal.redacts if draft.redacts else None, stripped)
 
     # Writing: in the transaction.
 
@@ -333,6 +338,14 @@ def _next(head: Head, made: Made) -> Head:
     )
 
 
+def _stripped_state(head: Head, event: Event) -> list[dict[str, Any]]:
+    """What shows the room to one who is invited or knocks: its face, the inviter, and the membership itself."""
+    faces = [head.state.get((kind, "")) for kind in client_format.STRIPPED_STATE_TYPES]
+    inviter = head.state.get((MEMBER, event.sender)) if event.sender != event.state_key else None
+    shown = [kept.event for kept in (*faces, inviter) if kept is not None]
+    return [client_format.strip_state(one) for one in (*shown, event)]
+
+
 def _recount(room: Room, made: Made) -> None:
     """Keep the room's numbers of members by membership; they are read anew where the old membership is unknown."""
     event = made.kept.event
@@ -370,7 +383,7 @@ async def _write_memberships(transaction: Transaction, operations: Iterable[Prop
                 one.kept.nid,
                 event.sender,
                 forgotten=False,
-                stripped_state=None,
+                stripped_state=one.stripped_state,
             )
     if newest:
         await rooms_store.set_memberships(transaction, list(newest.values()))

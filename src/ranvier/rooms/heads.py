@@ -27,6 +27,8 @@ from ranvier.store.state import Key, Root
 MEMBER = "m.room.member"
 RECENT = 24
 """Events of the live timeline that a room in use keeps at hand."""
+KEPT_MEMBERS = 2000
+"""A room with more members is not held in memory as a whole."""
 _ROOM_COST = 4096
 _STATE_COST = 300
 
@@ -62,11 +64,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class TimelineItem:
-    """One version of a room's timeline, the event that made it, and the root of the state after it."""
+    """One version of a room's timeline, the event that made it, and the root of the state after it.
+
+    `replaced` is the state event whose place a state event took, if there was one.
+    """
 
     version: int
     kept: StoredEvent
     root_after: Root
+    replaced: StoredEvent | None = None
 
 
 class Room:
@@ -195,7 +201,48 @@ class Heads:
         """The newest `limit` live events with `after < version <= until`, oldest first."""
         rows = await timeline_store.page(self._database, room.nid, after, until, limit)
         events = await self._events.by_nids([row.event for row in rows])
-        return [TimelineItem(row.version, events[row.event], row.root) for row in rows]
+        return [
+            TimelineItem(row.version, kept, row.root, await self.replaced(kept))
+            for row, kept in ((row, events[row.event]) for row in rows)
+        ]
+
+    async def replaced(self, kept: StoredEvent) -> StoredEvent | None:
+        """The state event whose place this one took."""
+        event = kept.event
+        if event.state_key is None or kept.state_version == 0:
+            return None
+        key = (event.type, event.state_key)
+        root = Root(kept.state_line, kept.state_version)
+        found = await state_store.keys_at(self._database, root, [key])
+        return (await self._events.by_nids(list(found.values()))).get(found[key]) if found else None
+
+    async def fault_in_all(self, room: Room) -> Head:
+        """The room's head with all memberships in it."""
+        while True:
+            head = room.head
+            if head is None:
+                await self._load(room)
+                continue
+            if head.complete:
+                return head
+            nids = await state_store.all_members(self._database, room.nid)
+            events = await self._events.by_nids(list(nids.values()))
+            if room.head is not head:
+                continue
+            members = {(MEMBER, user_id): events[nid] for user_id, nid in nids.items()}
+            head = replace(head, state=head.state.update(members), complete=True)
+            if len(members) <= KEPT_MEMBERS:
+                room.head = head
+            return head
+
+    async def counts(self, room: Room) -> dict[str, int]:
+        """How many users have each membership."""
+        while room.counts is None:
+            head = room.head
+            counts = await rooms_store.member_counts(self._database, room.nid)
+            if room.head is head:
+                room.counts = counts
+        return room.counts
 
     def drop(self, room: Room) -> None:
         """Forget the head, as it was built upon something that did not come to be."""

@@ -9,6 +9,8 @@ moment is one look-up in an index.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import orjson
+
 from ranvier.store.database import Reader, Transaction
 
 Key = tuple[str, str]
@@ -82,6 +84,14 @@ async def current_members(reader: Reader, room: int, user_ids: Sequence[str]) ->
     return {row[0]: row[1] for row in rows}
 
 
+async def all_members(reader: Reader, room: int) -> dict[str, int]:
+    """The membership events of all users."""
+    rows = await reader.fetch(
+        "SELECT state_key, event FROM current_state WHERE room = $1 AND type = 'm.room.member'", room
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def _ancestry(reader: Reader, root: Root) -> list[Root]:
     """The root and those that its line started from, nearest first."""
     roots = [root]
@@ -142,3 +152,15 @@ async def changes_between(reader: Reader, line: int, after: int, until: int) -> 
         until,
     )
     return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def had_membership_since(reader: Reader, line: int, version: int, user_id: str, membership: str) -> bool:
+    """Whether a user's membership became this after a version of a line, as the newest event tells."""
+    rows = await reader.fetch(
+        "SELECT e.pdu FROM state_changes s JOIN events e ON e.nid = s.event "
+        "WHERE s.line = $1 AND s.type = 'm.room.member' AND s.state_key = $2 AND s.version > $3",
+        line,
+        user_id,
+        version,
+    )
+    return any(orjson.loads(row[0])["content"].get("membership") == membership for row in rows)

@@ -1,0 +1,75 @@
+"""Which rooms a user is in, is invited to, has left: kept in memory, filled from the log in order."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+from ranvier.store import rooms as store
+from ranvier.store.database import Database, Entry
+from ranvier.store.log import Kind, room_audience
+from ranvier.store.rooms import Membership
+
+_MEMBERSHIPS = 400_000
+"""Memberships held in all."""
+
+
+class UserMemberships:
+    """One user's memberships, by room id and by the room's audience. Never changed: a change makes a new one."""
+
+    __slots__ = ("by_audience", "by_room", "joined_audiences")
+
+    def __init__(self, by_room: Mapping[str, Membership]) -> None:
+        self.by_room = by_room
+        self.by_audience = {room_audience(m.room): m for m in by_room.values()}
+        self.joined_audiences = frozenset(a for a, m in self.by_audience.items() if m.membership == "join")
+
+    def joined(self) -> list[Membership]:
+        """The rooms that the user is in."""
+        return [m for m in self.by_room.values() if m.membership == "join"]
+
+
+class UserRooms:
+    """Memberships by user, forgotten rooms left out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._users: OrderedDict[str, UserMemberships] = OrderedDict()
+        self._size = 0
+        self._changes = 0
+
+    def at_hand(self, user_id: str) -> UserMemberships | None:
+        """The user's memberships, if they are in memory."""
+        return self._users.get(user_id)
+
+    async def of(self, user_id: str) -> UserMemberships:
+        """The user's memberships as of the newest commit that this process knows of."""
+        while True:
+            found = self._users.get(user_id)
+            if found is not None:
+                return found
+            changes = self._changes
+            rows = {m.room_id: m for m in await store.memberships_of(self._database, user_id)}
+            if changes == self._changes:
+                self._keep(user_id, UserMemberships(rows))
+
+    def _keep(self, user_id: str, memberships: UserMemberships) -> None:
+        known = self._users.get(user_id)
+        self._size += len(memberships.by_room) - (len(known.by_room) if known is not None else 0)
+        self._users[user_id] = memberships
+        while self._size > _MEMBERSHIPS and len(self._users) > 1:
+            _, dropped = self._users.popitem(last=False)
+            self._size -= len(dropped.by_room)
+
+    def heard(self, entries: Iterable[Entry]) -> None:
+        """Follow the log."""
+        for entry in entries:
+            if entry.kind != Kind.MEMBERSHIP:
+                continue
+            self._changes += 1
+            known = self._users.get(entry.audience)
+            if known is None:
+                continue
+            if entry.payload is None:
+                self._size -= len(known.by_room)
+                del self._users[entry.audience]
+            else:
+                self._keep(entry.audience, UserMemberships({**known.by_room, entry.ref: entry.payload}))

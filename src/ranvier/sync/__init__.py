@@ -1,0 +1,1 @@
+"""What a client has not heard yet: tokens, waiting, gathering, shaping."""

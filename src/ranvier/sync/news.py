@@ -1,0 +1,122 @@
+"""What the log says to one user between two positions, sorted by where it belongs in the answer."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import orjson
+
+from ranvier.rooms.heads import TimelineItem
+from ranvier.rooms.joined import UserMemberships
+from ranvier.store import log
+from ranvier.store.database import Database, Entry
+from ranvier.store.log import Kind, Tail, device_audience
+
+_READ_AT_ONCE = 20_000
+"""Entries that one answer takes from the table; a client that missed more gets them in several answers."""
+
+
+@dataclass(slots=True)
+class RoomNews:
+    """What happened in a room: its timeline's new versions, and receipts.
+
+    `items` are the new events, if all of them were at hand.
+    """
+
+    first: int = 0
+    last: int = 0
+    items: list[TimelineItem] = field(default_factory=list)
+    receipts: list[str] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        """Take in an entry about the room."""
+        if entry.kind in (Kind.EVENT, Kind.STATE):
+            version = int(entry.ref)
+            self.first = self.first or version
+            self.last = version
+            if entry.payload is not None:
+                self.items.append(entry.payload)
+        elif entry.kind == Kind.RECEIPT:
+            self.receipts.append(entry.ref)
+
+    def at_hand(self) -> bool:
+        """Whether `items` holds every new version."""
+        return len(self.items) == self.last - self.first + 1
+
+
+@dataclass(slots=True)
+class News:
+    """All that is new for a user and device up to `until`."""
+
+    until: int
+    rooms: dict[str, RoomNews] = field(default_factory=dict)
+    memberships: set[str] = field(default_factory=set)
+    account_data: list[tuple[str | None, str]] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+    device_lists: bool = False
+    to_device: bool = False
+    keys: bool = False
+    push_rules: bool = False
+
+    def add(self, entry: Entry, room_id: str | None) -> None:
+        """Take in an entry that is for the user; `room_id` if it is about a room."""
+        kind = entry.kind
+        if kind == Kind.DEVICE_LIST:
+            self.device_lists = True
+        elif room_id is not None:
+            news = self.rooms.get(room_id)
+            if news is None:
+                news = self.rooms[room_id] = RoomNews()
+            news.add(entry)
+        elif kind == Kind.MEMBERSHIP:
+            self.memberships.add(entry.ref)
+        elif kind == Kind.ACCOUNT_DATA:
+            room, name = orjson.loads(entry.ref)
+            self.account_data.append((room, name))
+        elif kind == Kind.TO_DEVICE:
+            self.to_device = True
+        elif kind == Kind.ONE_TIME_KEYS:
+            self.keys = True
+        elif kind == Kind.PUSH_RULES:
+            self.push_rules = True
+        elif kind == Kind.UNREAD:
+            self.unread.add(entry.ref)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.rooms
+            or self.memberships
+            or self.account_data
+            or self.device_lists
+            or self.to_device
+            or self.keys
+            or self.push_rules
+            or self.unread
+        )
+
+
+async def read(
+    database: Database, tail: Tail, rooms: UserMemberships, user_id: str, device_id: str | None, after: int
+) -> News:
+    """The news after a position, from memory if it reaches back that far, otherwise from the table."""
+    own = {user_id}
+    if device_id is not None:
+        own.add(device_audience(user_id, device_id))
+    if tail.reaches(after):
+        until = tail.tip
+        entries: Iterable[Entry] = tail.between(after, until)
+    else:
+        until = tail.tip
+        audiences = [*own, *rooms.by_audience]
+        read_entries = await log.read(database, audiences, after, until, _READ_AT_ONCE)
+        if len(read_entries) == _READ_AT_ONCE:
+            until = read_entries[-1].position
+        entries = read_entries
+    news = News(until)
+    by_audience = rooms.by_audience
+    for entry in entries:
+        membership = by_audience.get(entry.audience)
+        if membership is not None:
+            news.add(entry, membership.room_id)
+        elif entry.audience in own:
+            news.add(entry, None)
+    return news

@@ -1,0 +1,207 @@
+"""A room's part of a sync answer, gathered: its timeline and its state, for one reader."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ranvier.protocol.filters import EventFilter
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
+from ranvier.rooms.visibility import Visibility, all_joined_throughout
+from ranvier.store import state as state_store
+from ranvier.store import timeline as timeline_store
+from ranvier.store.database import Database
+from ranvier.store.events import StoredEvent
+from ranvier.store.log import Kind, Tail, room_audience
+from ranvier.store.state import Key, Root
+from ranvier.sync.news import RoomNews
+
+DEFAULT_LIMIT = 10
+_PAGE = 50
+_PAGES = 6
+"""Pages of history that are looked through for events that a filter lets pass."""
+
+State = dict[Key, StoredEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An event of the timeline, and the reader's membership when it was sent."""
+
+    item: TimelineItem
+    membership: str
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What a room has for a reader: `version` is the room's at the end of the timeline.
+
+    `items` are all versions from some point, at or before the timeline's start, to the end, shown or not.
+    """
+
+    room: Room
+    version: int
+    items: Sequence[TimelineItem] = ()
+    timeline: list[Shown] = field(default_factory=list)
+    limited: bool = False
+    prev_batch: StoredEvent | None = None
+    state: list[StoredEvent] = field(default_factory=list)
+
+    @property
+    def start(self) -> int:
+        """The version before the timeline's first event."""
+        return self.timeline[0].item.version - 1 if self.timeline else self.version
+
+    def items_shown(self) -> list[TimelineItem]:
+        """All versions from the timeline's first event on."""
+        start = self.start
+        return [item for item in self.items if item.version > start]
+
+
+class Timelines:
+    """Gathers timelines and state."""
+
+    def __init__(
+        self, database: Database, tail: Tail, heads: Heads, events: Events, visibility: Visibility
+    ) -> None:
+        self._database = database
+        self._tail = tail
+        self._heads = heads
+        self._events = events
+        self._visibility = visibility
+
+    async def version_at(self, room: Room, until: int) -> int:
+        """The room's timeline version at a position that is not below the tail's floor."""
+        head = room.head
+        while head is None:
+            await self._heads.fault_in(room, ())
+            head = room.head
+        audience = room_audience(room.nid)
+        if self._tail.latest(audience) > until:
+            for entry in self._tail.between(until, self._tail.tip):
+                if entry.audience == audience and entry.kind in (Kind.EVENT, Kind.STATE):
+                    return int(entry.ref) - 1
+        return head.version
+
+    async def whole(self, room: Room, user_id: str, version: int, wanted: EventFilter) -> Gathered:
+        """The newest events up to a version, for one who has none yet."""
+        gathered = Gathered(room, version)
+        limit = wanted.limit_or(DEFAULT_LIMIT)
+        items: list[TimelineItem] = []
+        below = version
+        for _ in range(_PAGES):
+            page = await self._page(room, below, max(limit, DEFAULT_LIMIT if wanted.wants_all() else _PAGE))
+            if not page:
+                break
+            items = [*page, *items]
+            below = page[0].version - 1
+            gathered.timeline = await self._show(room, user_id, items, wanted)
+            if len(gathered.timeline) >= limit:
+                break
+        more = below > 0 or len(gathered.timeline) > limit
+        gathered.limited = more
+        gathered.timeline = gathered.timeline[-limit:] if limit else []
+        self._place_prev_batch(gathered, items)
+        return gathered
+
+    async def since(self, room: Room, user_id: str, news: RoomNews, until: int, wanted: EventFilter) -> Gathered:
+        """What is new in a room that the reader was in all the time, up to a version."""
+        gathered = Gathered(room, until)
+        limit = wanted.limit_or(DEFAULT_LIMIT)
+        if news.at_hand():
+            items = [item for item in news.items if item.version <= until]
+        else:
+            items = await self._heads.timeline(room, until=until, after=news.first - 1, limit=max(limit, _PAGE))
+        shown = await self._show(room, user_id, items, wanted)
+        complete = not items or items[0].version == news.first
+        gathered.limited = len(shown) > limit or not complete
+        gathered.timeline = shown[-limit:] if limit else []
+        self._place_prev_batch(gathered, items)
+        return gathered
+
+    async def _page(self, room: Room, until: int, limit: int) -> Sequence[TimelineItem]:
+        recent = await self._heads.recent(room)
+        if recent and recent[0].version <= until <= recent[-1].version:
+            items = [item for item in recent if item.version <= until]
+            if len(items) >= limit or items[0].version == 1:
+                return items[-limit:]
+        return await self._heads.timeline(room, until=until, limit=limit)
+
+    async def _show(
+        self, room: Room, user_id: str, items: Sequence[TimelineItem], wanted: EventFilter
+    ) -> list[Shown]:
+        if not wanted.wants_all():
+            items = [item for item in items if wanted.wants_event(item.kept.event)]
+        head = await self._heads.fault_in(room, [user_id])
+        if all_joined_throughout(head, user_id, [item.kept for item in items]):
+            return [Shown(item, "join") for item in items]
+        seen = await self._visibility.filter(room, user_id, [item.kept for item in items])
+        by_nid = {one.kept.nid: one.membership for one in seen}
+        return [Shown(item, by_nid[item.kept.nid]) for item in items if item.kept.nid in by_nid]
+
+    def _place_prev_batch(self, gathered: Gathered, items: Sequence[TimelineItem]) -> None:
+        gathered.items = items
+        if gathered.timeline:
+            gathered.prev_batch = gathered.timeline[0].item.kept
+        elif items:
+            gathered.prev_batch = items[-1].kept
+
+    # State
+
+    async def state_at(self, room: Room, version: int, *, members: bool) -> State:
+        """The room's state after a version; with `members`, all of them."""
+        head = await self._heads.fault_in_all(room) if members else room.head
+        while head is None:
+            head = await self._heads.fault_in(room, ())
+        if head.version == version:
+            return {k: kept for k, kept in head.state.items() if kept is not None and (members or k[0] != MEMBER)}
+        root = await timeline_store.root_at(self._database, room.nid, version)
+        assert root is not None
+        nids = await state_store.at(self._database, root)
+        wanted = {key: nid for key, nid in nids.items() if members or key[0] != MEMBER}
+        events = await self._events.by_nids(list(wanted.values()))
+        return {key: events[nid] for key, nid in wanted.items()}
+
+    async def members_at(self, room: Room, version: int, user_ids: Iterable[str]) -> State:
+        """The memberships of some users after a version."""
+        head: Head = await self._heads.fault_in(room, user_ids)
+        if head.version == version:
+            found = {(MEMBER, user_id): head.state.get((MEMBER, user_id)) for user_id in user_ids}
+            return {key: kept for key, kept in found.items() if kept is not None}
+        root = await timeline_store.root_at(self._database, room.nid, version)
+        assert root is not None
+        nids = await state_store.keys_at(self._database, root, [(MEMBER, user_id) for user_id in user_ids])
+        events = await self._events.by_nids(list(nids.values()))
+        return {key: events[nid] for key, nid in nids.items()}
+
+    async def changes(self, room: Room, after: int, until: int) -> State:
+        """The state that changed after one version and up to another."""
+        if until <= after:
+            return {}
+        old = await timeline_store.root_at(self._database, room.nid, after)
+        new = await timeline_store.root_at(self._database, room.nid, until)
+        assert old is not None and new is not None
+        changed = await self._changed_keys(old, new)
+        events = await self._events.by_nids([nid for nid in changed.values() if nid is not None])
+        return {key: events[nid] for key, nid in changed.items() if nid is not None}
+
+    async def _changed_keys(self, old: Root, new: Root) -> Mapping[Key, int | None]:
+        if old.line == new.line:
+            return await state_store.changes_between(self._database, old.line, old.version, new.version)
+        before = await state_store.at(self._database, old)
+        after = await state_store.at(self._database, new)
+        return {key: nid for key, nid in after.items() if before.get(key) != nid}
+
+
+def roll_back(state: State, items: Iterable[TimelineItem]) -> State:
+    """The state before these events, which end where `state` stands."""
+    earlier = dict(state)
+    for item in reversed(list(items)):
+        event = item.kept.event
+        if event.state_key is None:
+            continue
+        key = (event.type, event.state_key)
+        if item.replaced is not None:
+            earlier[key] = item.replaced
+        else:
+            earlier.pop(key, None)
+    return earlier
