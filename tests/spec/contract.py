@@ -210,7 +210,7 @@ class Contract:
         if operation.api == "client-server" and lowered.get("access-control-allow-origin") != "*":
             faults.append("Access-Control-Allow-Origin is not *")
         listed = _listed(operation, status)
-        if listed is None or (status >= 400 and self._is_common_error(body)):
+        if listed is None or (status >= 400 and self._is_standard_error(body)):
             return faults + self._unlisted_faults(status, body)
         faults += [
             f"header {name} is missing" for name in listed.get("headers", []) if name.lower() not in lowered
@@ -222,7 +222,7 @@ class Contract:
             faults.append(f"Content-Type is {lowered.get('content-type')!r}, not application/json")
         return faults + self._json_faults(schema, body)
 
-    def _is_common_error(self, body: bytes) -> bool:
+    def _is_standard_error(self, body: bytes) -> bool:
         """Whether the answer is a standard error rather than what the operation lists for that status.
 
         A 401 with `flows` is a step of user-interactive authentication, whatever errcode stands beside it.
