@@ -18,6 +18,8 @@ from ranvier.store.postgres import PostgresDatabase
 from ranvier.store.sqlite import SqliteDatabase
 from ranvier.store.writer import Writer
 
+pytest_plugins = ("tests.server",)
+
 
 def _postgres_programs() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))

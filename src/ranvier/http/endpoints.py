@@ -83,7 +83,7 @@ def endpoint(
 
 def endpoints_of(modules: Iterable[ModuleType]) -> list[Endpoint]:
     """All endpoints that the given modules define, in the order of their text."""
-    found = []
+    found: list[Endpoint] = []
     for module in modules:
         for value in vars(module).values():
             if getattr(value, "__module__", None) == module.__name__:
@@ -99,6 +99,8 @@ def bind(endpoint: Endpoint, collaborators: dict[type, object]) -> Bound:
     for parameter in parameters:
         wanted = hints[parameter]
         if wanted not in collaborators:
-            raise LookupError(f"{endpoint.name} asks for {wanted.__name__}, which the composition does not build")
+            raise LookupError(
+                f"{endpoint.name} asks for {wanted.__name__}, which the composition does not build"
+            )
         found[parameter] = collaborators[wanted]
     return partial(endpoint.handler, **found)

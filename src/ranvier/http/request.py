@@ -33,6 +33,7 @@ class Request:
         "parameters",
         "query_string",
         "raw_path",
+        "state",
         "stream",
     )
 
@@ -44,6 +45,7 @@ class Request:
         headers: Headers,
         client_address: str,
         request_id: str,
+        state: dict[str, Any] | None = None,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
@@ -51,6 +53,7 @@ class Request:
         self.headers = headers
         self.client_address = client_address
         self.id = request_id
+        self.state = state
         self.parameters: dict[str, str] = {}
         self.body = b""
         self.stream: Callable[[], AsyncIterator[bytes]] | None = None
@@ -64,12 +67,26 @@ class Request:
                 return value.decode("latin-1")
         return None
 
+    def when_gone(self, call: Callable[[], None] | None) -> None:
+        """Call this, on the loop, if the client hangs up before it has its answer; `None` takes it back.
+
+        For requests that wait long: nothing else tells them.
+        """
+        if self.state is not None:
+            self.state["when_gone"] = call
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client hung up."""
+        return self.state is not None and "gone" in self.state
+
     @property
     def requester(self) -> Requester:
         """Who asks; only for endpoints with access by token."""
         if self._requester is None:
             raise Refusal(
-                "M_MISSING_TOKEN", "This needs an access token: log in, and send it as 'Authorization: Bearer …'."
+                "M_MISSING_TOKEN",
+                "This needs an access token: log in, and send it as 'Authorization: Bearer …'.",
             )
         return self._requester
 
@@ -94,6 +111,10 @@ class Request:
                 )
             except ValueError as error:
                 raise invalid_param(f"The query string can't be read: {error}.") from error
+            if b"%00" in self.query_string and any(
+                "\0" in v for values in self._query.values() for v in values
+            ):
+                raise invalid_param("The query string holds the character U+0000, which no value may.")
         return self._query.get(name, [])
 
     def query(self, name: str) -> str | None:
@@ -135,7 +156,7 @@ class Request:
         try:
             value = canonical_json.decode(self.body)
         except canonical_json.BadJson as error:
-            raise Refusal("M_NOT_JSON", f"The body is not valid JSON: {error}.") from error
+            raise Refusal(error.errcode, f"The body can't be read: {error}.") from error
         if not isinstance(value, dict):
             raise bad_json("The body must be a JSON object.")
         return value
@@ -147,6 +168,8 @@ class Request:
     def read(self, shape: type[T], *, optional: bool = False) -> T:
         """The body as a `shape` (a msgspec Struct); wrong types and missing keys are refused by name."""
         value = self.json_or_empty() if optional else self.json()
+        if b"\\u0000" in self.body and _holds_null(value):
+            raise bad_json("The body holds the character U+0000, which no text here may.")
         try:
             return msgspec.convert(value, shape)
         except msgspec.ValidationError as error:
@@ -154,3 +177,12 @@ class Request:
             if missing:
                 raise Refusal("M_MISSING_PARAM", f"The body lacks '{missing[1]}': {error}.") from error
             raise bad_json(f"The body is not of the expected form: {error}.") from error
+
+
+def _holds_null(value: Any) -> bool:
+    """Whether a text in the value holds U+0000; the nesting is bounded by what `json` reads."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any("\0" in key or _holds_null(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_holds_null, value))

@@ -8,8 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from ranvier.http.endpoints import Bound, Endpoint
-from ranvier.protocol.refusal import Refusal
+from ranvier.http.endpoints import Bound, Endpoint, bind
+from ranvier.http.limits import Bucket, Limits
+from ranvier.http.metrics import Traffic
+from ranvier.protocol.refusal import Refusal, invalid_param
+
+_SEGMENTS = 32
+"""Segments of a path at most; the specification's longest has eleven."""
 
 
 @dataclass(slots=True)
@@ -21,50 +26,79 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An endpoint, the names of its path's parameters in order, and the bound function."""
+    """An endpoint, the names of its path's parameters in order, the bound function, its limit, and its figures."""
 
     endpoint: Endpoint
     names: tuple[str, ...]
     call: Bound
+    bucket: Bucket | None
+    traffic: Traffic
+
+
+def route_of(endpoint: Endpoint, collaborators: dict[type, object], limits: Limits) -> Route:
+    """The endpoint in place; raises `LookupError` for a collaborator or a limit that does not exist."""
+    bucket = limits.bucket(endpoint.rate_limit) if endpoint.rate_limit is not None else None
+    names = tuple(part[1:-1] for part in endpoint.path.split("/") if part.startswith("{"))
+    return Route(endpoint, names, bind(endpoint, collaborators), bucket, Traffic())
 
 
 class Router:
     """A trie over path segments: literal children first, then a parameter."""
 
-    def __init__(self, bound: Iterable[tuple[Endpoint, Bound]]) -> None:
+    def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
-        for endpoint, call in bound:
-            self._add(endpoint, call)
+        for route in routes:
+            self._add(route.endpoint.path, route)
 
-    def _add(self, endpoint: Endpoint, call: Bound) -> None:
+    def _add(self, path: str, route: Route) -> None:
         node = self._root
-        names = []
-        for segment in endpoint.path.split("/")[1:]:
+        for segment in path.split("/")[1:]:
             if segment.startswith("{"):
-                names.append(segment[1:-1])
                 node.parameter = node.parameter or _Node()
                 node = node.parameter
             else:
                 node = node.children.setdefault(segment, _Node())
-        if endpoint.method in node.routes:
-            raise ValueError(f"two endpoints answer {endpoint.method} {endpoint.path}")
-        node.routes[endpoint.method] = Route(endpoint, tuple(names), call)
+        method = route.endpoint.method
+        if method in node.routes:
+            raise ValueError(f"two endpoints answer {method} {path}")
+        node.routes[method] = route
+        if path.endswith("/{stateKey}"):
+            # An empty state key may leave out its slash.
+            self._add(path.removesuffix("/{stateKey}"), route)
 
     def find(self, method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
-        """The route and its decoded parameters; refuses unknown paths (404) and wrong methods (405)."""
+        """The route and its decoded parameters; refuses unknown paths (404) and wrong methods (405).
+
+        HEAD finds the route of GET.
+        """
+        values: list[str] = []
+        node = self._descend(raw_path, values)
+        if node is None:
+            raise Refusal("M_UNRECOGNIZED", f"There is no such endpoint: {method} {raw_path[:200]}.")
+        route = node.routes.get(method) or (node.routes.get("GET") if method == "HEAD" else None)
+        if route is None:
+            allowed = ", ".join(sorted(node.routes))
+            raise Refusal(
+                "M_UNRECOGNIZED", f"This endpoint answers {allowed}, not {method[:20]}.", status=405
+            )
+        if len(values) < len(route.names):
+            values.append("")
+        return route, dict(zip(route.names, map(_decode, values), strict=True))
+
+    def _descend(self, raw_path: str, values: list[str]) -> _Node | None:
         segments = raw_path.split("/")
+        if len(segments) > _SEGMENTS:
+            return None
         # COMPAT(older clients): r0 and v3 name the same operations.
         if len(segments) > 3 and segments[3] == "r0":
             segments[3] = "v3"
-        values: list[str] = []
         node = self._match(self._root, segments, 1, values)
-        if node is None:
-            raise Refusal("M_UNRECOGNIZED", f"There is no such endpoint: {method} {raw_path[:200]}.")
-        route = node.routes.get(method)
-        if route is None:
-            allowed = ", ".join(sorted(node.routes))
-            raise Refusal("M_UNRECOGNIZED", f"This endpoint answers {allowed}, not {method[:20]}.", status=405)
-        return route, dict(zip(route.names, map(_decode, values), strict=True))
+        if node is None and len(segments) > 2:
+            # COMPAT(older clients): a slash at the end more or less than the specification prints.
+            values.clear()
+            other = segments[:-1] if segments[-1] == "" else [*segments, ""]
+            node = self._match(self._root, other, 1, values)
+        return node
 
     def _match(self, node: _Node, segments: list[str], depth: int, values: list[str]) -> _Node | None:
         if depth == len(segments):
@@ -73,9 +107,9 @@ class Router:
         literal = node.children.get(segment)
         if literal is not None:
             found = self._match(literal, segments, depth + 1, values)
-            if found is not None:
+            if found is not None or node.parameter is None:
                 return found
-        if node.parameter is None:
+        elif node.parameter is None:
             return None
         values.append(segment)
         found = self._match(node.parameter, segments, depth + 1, values)
@@ -88,6 +122,9 @@ def _decode(segment: str) -> str:
     if "%" not in segment:
         return segment
     try:
-        return unquote_to_bytes(segment).decode("utf-8")
+        text = unquote_to_bytes(segment).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refusal("M_INVALID_PARAM", "A part of the path is not valid UTF-8 once it is percent-decoded.") from error
+        raise invalid_param("A part of the path is not valid UTF-8 once it is percent-decoded.") from error
+    if "\0" in text:
+        raise invalid_param("A part of the path holds the character U+0000, which no identifier may.")
+    return text

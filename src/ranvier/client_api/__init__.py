@@ -1,0 +1,1 @@
+"""The Client-Server API: one module for each file of the specification's OpenAPI."""

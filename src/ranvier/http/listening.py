@@ -1,0 +1,195 @@
+"""Sockets that listen, and the connections that came from them."""
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from ranvier.http.connection import Connection
+
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 120
+"""Longer than the reverse proxies in use keep theirs, so that it is not this side which closes."""
+_SWEEP_SECONDS = 5
+_FILES_KEPT = 256
+"""File descriptors that connections leave to the database, media and logs."""
+
+
+class AddressTaken(Exception):
+    """A socket can't be opened; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP port on one host, or a Unix socket; port 0 takes a free one."""
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    def open(self) -> socket.socket:
+        """A bound socket; raises `AddressTaken`."""
+        try:
+            return self._open_unix(self.path) if self.path is not None else self._open_tcp()
+        except OSError as error:
+            raise AddressTaken(
+                f"{self} can't be opened: {error.strerror}. Does another server run there already? "
+                "`listeners` in the configuration says where this one listens."
+            ) from error
+
+    def _open_tcp(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.bind((self.host, self.port))
+        except OSError:
+            opened.close()
+            raise
+        return opened
+
+    @staticmethod
+    def _open_unix(path: Path) -> socket.socket:
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if path.is_socket() and opened.connect_ex(str(path)) != 0:
+                # What a process left that did not end in order.
+                path.unlink()
+                opened.close()
+                opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            opened.bind(str(path))
+            path.chmod(0o666)
+        except OSError:
+            opened.close()
+            raise
+        return opened
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return str(self.path)
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Listening:
+    """One application on its sockets. `start`, then `stop_accepting`, then `drain`."""
+
+    def __init__(self, application: Callable[..., Any], addresses: Iterable[Address]) -> None:
+        self._config = Config(
+            application,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            backlog=_BACKLOG,
+        )
+        self._config.load()
+        self._addresses = list(addresses)
+        self._state = ServerState()
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        self.bound: list[Address] = []
+        """Where it listens, with the ports that were chosen."""
+
+    async def start(self) -> None:
+        """Open all sockets and answer; raises `AddressTaken`."""
+        sockets: list[socket.socket] = []
+        try:
+            for address in self._addresses:
+                sockets.append(address.open())
+        except AddressTaken:
+            for opened in sockets:
+                opened.close()
+            raise
+        self._tick()
+        most = _raise_file_limit() - _FILES_KEPT
+        loop = asyncio.get_running_loop()
+        for address, opened in zip(self._addresses, sockets, strict=True):
+            name = opened.getsockname()
+            self.bound.append(address if address.path is not None else Address(name[0], name[1]))
+            self._servers.append(
+                await loop.create_server(
+                    lambda: Connection(self._config, self._state, {}, most), sock=opened, backlog=_BACKLOG
+                )
+            )
+        self._sweeper = asyncio.create_task(self._watch(), name="connections")
+
+    async def _watch(self) -> None:
+        beat = 0
+        while True:
+            await asyncio.sleep(1)
+            self._tick()
+            beat += 1
+            if beat % _SWEEP_SECONDS == 0:
+                self.sweep(asyncio.get_running_loop().time())
+
+    def _tick(self) -> None:
+        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+
+    def sweep(self, now: float) -> None:
+        """Close the connections whose clients are too slow; `now` is the loop's time."""
+        for connection in list(self._state.connections):
+            if isinstance(connection, Connection) and connection.overdue(now):
+                connection.transport.abort()
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._state.connections)
+
+    def stop_accepting(self) -> None:
+        """Take no more connections; close those that ask for nothing, and the others after their answer."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        for address in self.bound:
+            if address.path is not None:
+                with suppress(FileNotFoundError):
+                    address.path.unlink()
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until every request is answered, for so long at most, then give up; answers whether all were."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        tasks = set(self._state.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        unanswered = [task for task in self._state.tasks if not task.done()]
+        for task in unanswered:
+            task.cancel()
+        if unanswered:
+            await asyncio.wait(unanswered, timeout=1)
+        # What is still in the sockets' buffers goes out before the connections close.
+        for _ in range(int(seconds * 100)):
+            if not self._state.connections:
+                break
+            for connection in list(self._state.connections):
+                connection.shutdown()
+            await asyncio.sleep(0.01)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        return not unanswered
+
+
+def _raise_file_limit() -> int:
+    """Let the process open as many files as the system allows it to; answers how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, 65_536)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return max(soft, 2 * _FILES_KEPT)

@@ -1,0 +1,116 @@
+"""Constructor calls in the order of the floors: the one place that knows how everything fits together."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ranvier.accounts.tokens import Tokens
+from ranvier.bus.local import Bell
+from ranvier.client_api.static import Welcome
+from ranvier.config import Config
+from ranvier.http.application import Application
+from ranvier.http.limits import Limits, RateLimit
+from ranvier.http.metrics import Traffic
+from ranvier.http.router import Route, Router, route_of
+from ranvier.main.databases import claim, open_database
+from ranvier.main.keys import load_signing_keys
+from ranvier.main.parts import Parts
+from ranvier.main.routing import find_endpoints, resource_of
+from ranvier.protocol.signing import SigningKey
+from ranvier.store import log
+from ranvier.store.database import Database
+from ranvier.store.log import Tail
+from ranvier.store.writer import Writer
+
+CLIENTS = "clients"
+ALL_ROLES = frozenset({CLIENTS})
+"""What one process can do; with all of them it needs no other."""
+
+
+def milliseconds_now() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What everything else stands on."""
+
+    server_name: str
+    signing_keys: list[SigningKey]
+    database: Database
+    tail: Tail
+    writer: Writer
+    bell: Bell
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """One process, composed: `await start()`, answer requests, `await stop()`."""
+
+    ground: Ground
+    parts: Parts
+    tokens: Tokens
+    routes: list[Route]
+    strays: Traffic
+
+    def application(self, resources: frozenset[str], *, forwarded: bool) -> Application:
+        """What a listener with these resources answers; `forwarded` trusts `X-Forwarded-For`."""
+        router = Router(route for route in self.routes if resource_of(route.endpoint) in resources)
+        return Application(router, self.tokens, self.strays, forwarded=forwarded)
+
+    async def start(self) -> None:
+        """Bring everything to the point where it can answer."""
+        self.ground.writer.start()
+        await self.parts.start()
+
+    async def stop(self) -> None:
+        """Those who wait must be gone: finish, commit what is left, let go of the database."""
+        try:
+            await self.parts.stop()
+        finally:
+            await self.ground.writer.stop()
+            await self.ground.database.close()
+
+
+async def compose(
+    config: Config, roles: frozenset[str] = ALL_ROLES, now: Callable[[], int] = milliseconds_now
+) -> Composition:
+    """Everything that a process with these roles needs, built and not yet started; raises `CannotStart`."""
+    database = await open_database(config.database)
+    try:
+        server_name = config.server.name
+        is_new = await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'") is None
+        keys = load_signing_keys(config.server.signing_key_path, server_name, is_new=is_new)
+        await claim(database, server_name)
+        bell = Bell()
+        parts = Parts(bell)
+        tail = Tail(await log.read_tip(database))
+        writer = Writer(database, tail, parts.announce)
+        ground = Ground(server_name, keys, database, tail, writer, bell)
+        return _build(config, ground, parts, now)
+    except BaseException:
+        await database.close()
+        raise
+
+
+def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int]) -> Composition:
+    # Each floor after the one below. `parts.add` also subscribes a part to the log if it has `heard`, and starts and
+    # stops it if it has `start` and `stop`.
+
+    limits = parts.add(
+        Limits(
+            {name: RateLimit(r.per_second, r.burst_count) for name, r in config.rate_limits.items()},
+            time.monotonic,
+        )
+    )
+
+    # accounts
+    tokens = parts.add(Tokens(ground.database, ground.writer, now))
+
+    # what endpoints tell of the server
+    parts.add(Welcome(ground.server_name))
+
+    # http, and the endpoints above it
+    routes = [route_of(endpoint, parts.by_type, limits) for endpoint in find_endpoints()]
+    return Composition(ground, parts, tokens, routes, Traffic())

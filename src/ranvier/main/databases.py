@@ -1,0 +1,100 @@
+"""The database that the configuration names, opened and checked."""
+
+import secrets
+
+from ranvier.config import PostgresStore, SqliteStore
+from ranvier.store import schema
+from ranvier.store.database import Database, Transaction
+from ranvier.store.postgres import PostgresDatabase
+from ranvier.store.sqlite import SqliteDatabase
+
+
+class CannotStart(Exception):
+    """The server can't start; the message says why, and what to do."""
+
+
+async def open_database(where: SqliteStore | PostgresStore) -> Database:
+    """Open it, and bring its schema up to date; raises `CannotStart`."""
+    database = _open_sqlite(where) if isinstance(where, SqliteStore) else await _open_postgres(where)
+    try:
+        await schema.upgrade(database)
+    except schema.SchemaTooNew as error:
+        await database.close()
+        raise CannotStart(str(error)) from error
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+def _open_sqlite(where: SqliteStore) -> Database:
+    try:
+        where.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return SqliteDatabase(where.path)
+    except Exception as error:
+        raise CannotStart(
+            f"The database {where.path} can't be opened: {error}. Its folder must be writable for this user."
+        ) from error
+
+
+async def _open_postgres(where: PostgresStore) -> Database:
+    arguments = {
+        "host": where.host,
+        "port": where.port,
+        "user": where.user,
+        "password": where.password.reveal() if where.password is not None else None,
+        "database": where.database,
+        "ssl": where.ssl_mode if where.host is not None and not where.host.startswith("/") else None,
+    }
+    try:
+        database = await PostgresDatabase.connect(
+            least=where.min_connections, most=where.max_connections, **arguments
+        )
+    except Exception as error:
+        raise CannotStart(
+            f"The PostgreSQL database {where.database!r} can't be opened: {error}. "
+            "Check `database.args` in the configuration, and that PostgreSQL runs."
+        ) from error
+    try:
+        await _check_encoding(database, where)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+async def _check_encoding(database: Database, where: PostgresStore) -> None:
+    row = await database.fetch_row(
+        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
+        "WHERE datname = current_database()"
+    )
+    assert row is not None
+    cure = (
+        f"Make a new one: createdb --encoding=UTF8 --locale=C --template=template0 "
+        f"--owner={where.user or 'USER'} {where.database}"
+    )
+    if row[0] != "UTF8":
+        raise CannotStart(f"The database {where.database!r} has the encoding {row[0]} and needs UTF8. {cure}")
+    if not where.allow_unsafe_locale and (row[1] not in ("C", "POSIX") or row[2] not in ("C", "POSIX")):
+        raise CannotStart(
+            f"The database {where.database!r} has the locale {row[1]}/{row[2]} and needs C: another one can change "
+            f"the order of its indexes with an update of the system. {cure}"
+        )
+
+
+async def claim(database: Database, server_name: str) -> None:
+    """Write down whose database this is, or refuse to start on another server's; raises `CannotStart`."""
+
+    async def write(transaction: Transaction) -> None:
+        rows = [("server_name", server_name), ("log_generation", secrets.token_hex(4)), ("log_horizon", "0")]
+        await transaction.insert("meta", "name, value", rows, "(name) DO NOTHING")
+
+    owner = await database.fetch_value("SELECT value FROM meta WHERE name = 'server_name'")
+    if owner is None:
+        await database.commit(write)
+        owner = await database.fetch_value("SELECT value FROM meta WHERE name = 'server_name'")
+    if owner != server_name:
+        raise CannotStart(
+            f"The database belongs to the server {owner}, and the configuration says `server_name: {server_name}`. "
+            f"A server can't be renamed: set `server_name: {owner}`, or give {server_name} a database of its own."
+        )

@@ -1,0 +1,94 @@
+"""What the composition has built so far: found by type for the endpoints, told of the log, started, stopped."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+from ranvier.bus.local import Bell, Ring
+from ranvier.store.database import Entry
+
+Part = TypeVar("Part")
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """A part that keeps something in memory which the log may change."""
+
+    def heard(self, entries: Sequence[Entry]) -> None:
+        """Entries were committed, in the order of their positions."""
+        ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """A part that has something to do before the first request."""
+
+    def start(self) -> Awaitable[None] | None:
+        """Begin."""
+        ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A part that has something to finish after the last request."""
+
+    def stop(self) -> Awaitable[None] | None:
+        """End."""
+        ...
+
+
+class Parts:
+    """All long-lived objects of a process, in the order in which they were built."""
+
+    def __init__(self, bell: Bell) -> None:
+        self.by_type: dict[type, object] = {}
+        self._bell = bell
+        self._hearing: list[Callable[[Sequence[Entry]], None]] = []
+        self._startable: list[Startable] = []
+        self._stoppable: list[Stoppable] = []
+
+    def add(self, part: Part, *, seen_as: type | None = None) -> Part:
+        """Keep a part: endpoints may ask for it by its type (or `seen_as`), the log tells it if it is `Hearing`.
+
+        It is started after all that were added before it, and stopped before them.
+        """
+        kind = seen_as or type(part)
+        if kind in self.by_type:
+            raise ValueError(f"two parts are of the type {kind.__name__}")
+        self.by_type[kind] = part
+        if isinstance(part, Hearing):
+            self._hearing.append(part.heard)
+        if isinstance(part, Startable):
+            self._startable.append(part)
+        if isinstance(part, Stoppable):
+            self._stoppable.append(part)
+        return part
+
+    def announce(self, entries: Sequence[Entry]) -> None:
+        """What the writer committed: caches hear it first, then the bell rings for those who wait."""
+        if not entries:
+            return
+        for heard in self._hearing:
+            heard(entries)
+        audiences = frozenset(entry.audience for entry in entries)
+        self._bell.ring(Ring(entries[0].position - 1, entries[-1].position, audiences))
+
+    async def start(self) -> None:
+        """Start all, in order."""
+        for part in self._startable:
+            begun = part.start()
+            if begun is not None:
+                await begun
+
+    async def stop(self) -> None:
+        """Stop all, the last first; one that fails keeps no other from stopping."""
+        failures: list[Exception] = []
+        for part in reversed(self._stoppable):
+            try:
+                ended = part.stop()
+                if ended is not None:
+                    await ended
+            except Exception as error:
+                failures.append(error)
+        self._stoppable.clear()
+        if failures:
+            raise ExceptionGroup("parts that did not stop in order", failures)

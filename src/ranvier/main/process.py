@@ -1,0 +1,145 @@
+"""One process from its start to its end: composition, listeners, the word to systemd, signals."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+
+import structlog
+import uvloop
+
+from ranvier import __version__
+from ranvier.config import Config, Listener
+from ranvier.http.application import Application, Asgi, Receive, Scope, Send
+from ranvier.http.listening import Address, AddressTaken, Listening
+from ranvier.main.compose import ALL_ROLES, Composition, compose
+from ranvier.main.databases import CannotStart
+from ranvier.main.figures import Figures, metrics_application
+from ranvier.main.logs import start_logging
+
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter: at Python's 5 ms SQLite's writer waits longer than it writes."""
+_COLLECT_AFTER = 50_000
+"""Objects that are made between two collections of the youngest generation (docs/decisions: garbage collection)."""
+_DRAIN_SECONDS = 10.0
+_METRICS_PATH = b"/_synapse/metrics"
+
+_log = structlog.get_logger("ranvier.main")
+
+
+def serve(config: Config) -> None:
+    """Run the server until SIGTERM or SIGINT; raises `SystemExit` with status 1 if it can't start."""
+    start_logging(config.operation.log_level, config.operation.log_format)
+    tune()
+    try:
+        uvloop.run(_serve(config))
+    except (CannotStart, AddressTaken) as error:
+        _log.critical(str(error))
+        raise SystemExit(1) from None
+
+
+def tune() -> None:
+    """Set the interpreter up for a server: short turns for threads, rare collections."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(_COLLECT_AFTER, 20, 50)
+
+
+async def _serve(config: Config) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    process = await Process.start(config)
+    # What stands now stays: no collection need look at it again.
+    gc.collect()
+    gc.freeze()
+    where = [str(address) for listening in process.listenings for address in listening.bound]
+    _log.info("ready", server=config.server.name, version=__version__, listening=where)
+    tell_systemd("READY=1")
+    await stopped.wait()
+    tell_systemd("STOPPING=1")
+    _log.info("stopping")
+    await process.stop()
+    _log.info("stopped")
+
+
+class Process:
+    """A composition that listens."""
+
+    def __init__(self, composition: Composition, listeners: Iterable[Listener], *, metrics: bool) -> None:
+        self.composition = composition
+        self.figures = Figures(
+            composition.ground.server_name,
+            composition.ground.writer,
+            composition.routes,
+            composition.strays,
+            lambda: sum(listening.connections for listening in self.listenings),
+        )
+        self.listenings = [self._listening(listener, metrics) for listener in listeners]
+
+    @classmethod
+    async def start(cls, config: Config) -> "Process":
+        """Compose, start, and listen; raises `CannotStart` or `AddressTaken`."""
+        composition = await compose(config, ALL_ROLES)
+        try:
+            process = cls(composition, config.listeners, metrics=config.operation.metrics)
+            await composition.start()
+            process.figures.start()
+            for listening in process.listenings:
+                await listening.start()
+        except BaseException:
+            await composition.stop()
+            raise
+        return process
+
+    def _listening(self, listener: Listener, metrics: bool) -> Listening:
+        shown = metrics_application(self.figures.text)
+        if listener.kind == "metrics":
+            return Listening(shown, _addresses(listener))
+        application = self.composition.application(listener.resources, forwarded=listener.x_forwarded)
+        if metrics and "metrics" in listener.resources:
+            return Listening(_either(application, shown), _addresses(listener))
+        return Listening(application, _addresses(listener))
+
+    async def stop(self) -> None:
+        """Take no more requests, answer those under way, commit, close."""
+        for listening in self.listenings:
+            listening.stop_accepting()
+        self.composition.ground.bell.close()
+        for listening in self.listenings:
+            if not await listening.drain(_DRAIN_SECONDS):
+                _log.warning("some requests were not answered in time")
+        self.figures.stop()
+        await self.composition.stop()
+
+
+def _either(application: Application, shown: Asgi) -> Asgi:
+    """The application, with the figures at their path."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        chosen = shown if scope["raw_path"] == _METRICS_PATH else application
+        await chosen(scope, receive, send)
+
+    return answer
+
+
+def _addresses(listener: Listener) -> list[Address]:
+    if listener.path is not None:
+        return [Address(path=listener.path)]
+    assert listener.port is not None
+    hosts = listener.addresses or (("::", "0.0.0.0") if socket.has_dualstack_ipv6() else ("0.0.0.0",))  # noqa: S104
+    return [Address(host, listener.port) for host in hosts]
+
+
+def tell_systemd(message: str) -> None:
+    """Say it on the socket that systemd named, if it did (sd_notify(3))."""
+    where = os.environ.get("NOTIFY_SOCKET")
+    if not where:
+        return
+    path = "\0" + where[1:] if where.startswith("@") else where
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
+        opened.sendto(message.encode(), path)

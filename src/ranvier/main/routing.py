@@ -1,0 +1,34 @@
+"""Which endpoints there are, and which resource of a listener each belongs to."""
+
+import importlib
+import pkgutil
+
+from ranvier.http.endpoints import Endpoint, endpoints_of
+
+_FLOORS = ("client_api", "admin_api", "federation_api")
+_FEDERATION = ("/_matrix/federation/", "/_matrix/key/")
+_MEDIA = ("/_matrix/media/", "/_matrix/client/v1/media/", "/_matrix/federation/v1/media/")
+
+
+def find_endpoints() -> list[Endpoint]:
+    """The endpoints of all modules of the API floors."""
+    modules = []
+    for floor in _FLOORS:
+        try:
+            package = importlib.import_module(f"ranvier.{floor}")
+        except ModuleNotFoundError as error:
+            if error.name != f"ranvier.{floor}":
+                raise
+            continue
+        names = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+        modules += [importlib.import_module(f"ranvier.{floor}.{name}") for name in names]
+    return endpoints_of(modules)
+
+
+def resource_of(endpoint: Endpoint) -> str:
+    """The resource of a listener that the endpoint belongs to."""
+    if endpoint.path == "/health":
+        return "health"
+    if endpoint.path.startswith(_MEDIA):
+        return "media"
+    return "federation" if endpoint.path.startswith(_FEDERATION) else "client"
