@@ -19,7 +19,7 @@ import click
 from rich.text import Text
 
 from ranvier.cli.options import config_option, configuration_paths, console, data_option, refuse, stop
-from ranvier.cli.run import urls
+from ranvier.cli.run import local
 from ranvier.config import Config, ConfigError, Secret, load
 
 PATH = "/_synapse/admin/v1/register"
@@ -128,9 +128,9 @@ def _secret_of(config: Config | None) -> Secret:
 
 def _url_of(config: Config | None) -> str:
     for listener in config.listeners if config is not None else ():
-        if listener.kind == "http" and "client" in listener.resources and listener.port is not None:
-            [url, *_] = urls(listener)
-            return url.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
+        if listener.kind == "http" and "client" in listener.resources and listener.port:
+            host = listener.addresses[0] if listener.addresses else "127.0.0.1"
+            return local(f"http://{f'[{host}]' if ':' in host else host}:{listener.port}")
     return "http://localhost:8008"
 
 

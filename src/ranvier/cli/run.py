@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -20,7 +20,7 @@ from ranvier.cli.options import (
     set_option,
     stop,
 )
-from ranvier.config import CONFIG_NAME, Config, ConfigError, Listener, create, load
+from ranvier.config import CONFIG_NAME, Config, ConfigError, create, load
 
 TRIAL_NAME = "localhost"
 
@@ -64,8 +64,9 @@ def run(
             f"This server is {config.server.name}, not {server_name}: a server can't be renamed, as its users and "
             f"rooms carry the name. Leave --server-name out, or start {server_name} in another folder with --data."
         )
-    _greet(config, paths, is_moved=address is not None or port is not None)
-    _serve(config)
+    for warning in config.warnings:
+        console().print(Text(warning))
+    _serve(config, lambda bound: _greet(config, paths, bound))
 
 
 def _overrides(address: str | None, port: int | None) -> list[str]:
@@ -77,26 +78,26 @@ def _overrides(address: str | None, port: int | None) -> list[str]:
     return found
 
 
-def _greet(config: Config, paths: Sequence[Path], *, is_moved: bool) -> None:
-    """What somebody wants to know who just started a server; `is_moved`: it listens elsewhere than its file says."""
-    for warning in config.warnings:
-        console().print(Text(warning))
-    addresses = [url for listener in config.listeners for url in urls(listener)]
-    files = " ".join(f"-c {shlex.quote(str(path))}" for path in paths)
+def _greet(config: Config, paths: Sequence[Path], bound: Sequence[str]) -> None:
+    """What somebody wants to know who just started a server; `bound` is where it listens: HOST:PORT, or a socket."""
+    addresses = [where if where.startswith("/") else f"http://{where}" for where in bound]
     rows = [
         ("server name", config.server.name),
-        (
-            "listens on",
-            ", ".join(addresses) or "nothing",
-        ),
+        ("listens on", ", ".join(addresses)),
         ("data folder", str(config.server.data_directory)),
     ]
-    if config.registration.shared_secret is not None:
-        where = f" {addresses[0]}" if is_moved else ""
-        rows.append(("first user", f"{_program()} register {files} --admin{where}"))
+    reachable = [url for url in addresses if url.startswith("http")]
+    if config.registration.shared_secret is not None and reachable:
+        files = " ".join(f"-c {shlex.quote(str(path))}" for path in paths)
+        rows.append(("first user", f"{_program()} register {files} --admin {local(reachable[0])}"))
     rows.append(("to stop", "Ctrl-C"))
     for label, value in rows:
         console().print(Text.assemble((f"{label:12}", "bold"), value))
+
+
+def local(url: str) -> str:
+    """A URL that this machine can call, of one that may name all addresses."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _program() -> str:
@@ -108,15 +109,7 @@ def _program() -> str:
     return shlex.quote(str(called))
 
 
-def urls(listener: Listener) -> list[str]:
-    """What a listener is reached at, as URLs; `unix:PATH` for a socket."""
-    if listener.path is not None:
-        return [f"unix:{listener.path}"]
-    hosts = listener.addresses or ("0.0.0.0",)  # noqa: S104 - shown, not bound
-    return [f"http://{f'[{host}]' if ':' in host else host}:{listener.port}" for host in hosts]
-
-
-def _serve(config: Config) -> None:
+def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
     from ranvier.main import serve  # noqa: PLC0415 - the other commands don't wait for the whole server to load
 
-    serve(config)
+    serve(config, on_ready)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 import uvloop
@@ -31,12 +31,15 @@ _METRICS_PATH = b"/_synapse/metrics"
 _log = structlog.get_logger("ranvier.main")
 
 
-def serve(config: Config) -> None:
-    """Run the server until SIGTERM or SIGINT; raises `SystemExit` with status 1 if it can't start."""
+def serve(config: Config, on_ready: Callable[[list[str]], None] = lambda _: None) -> None:
+    """Run the server until SIGTERM or SIGINT; raises `SystemExit` with status 1 if it can't start.
+
+    `on_ready` is told once where it listens.
+    """
     start_logging(config.operation.log_level, config.operation.log_format)
     tune()
     try:
-        uvloop.run(_serve(config))
+        uvloop.run(_serve(config, on_ready))
     except (CannotStart, AddressTaken) as error:
         _log.critical(str(error))
         raise SystemExit(1) from None
@@ -48,7 +51,7 @@ def tune() -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 50)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,6 +62,7 @@ async def _serve(config: Config) -> None:
     gc.freeze()
     where = [str(address) for listening in process.listenings for address in listening.bound]
     _log.info("ready", server=config.server.name, version=__version__, listening=where)
+    on_ready(where)
     tell_systemd("READY=1")
     await stopped.wait()
     tell_systemd("STOPPING=1")
