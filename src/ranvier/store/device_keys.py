@@ -78,7 +78,7 @@ async def read_signatures(
     """
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for portion in tuples.slices(targets):
-        table, values = tuples.table_of(portion, first=2)
+        table, values = tuples.table_of(portion, ("TEXT", "TEXT"), first=2)
         rows = await reader.fetch(
             "SELECT target_user, target_key, signer, signing_key, signature FROM key_signatures "  # noqa: S608
             f"WHERE (target_user, target_key) IN ({table}) AND (signer = target_user OR signer = ANY($1))",
@@ -98,3 +98,20 @@ async def write_signatures(transaction: Transaction, rows: Sequence[tuple[str, s
         rows,
         "(target_user, target_key, signer, signing_key) DO UPDATE SET signature = excluded.signature",
     )
+
+
+async def read_devices(reader: Reader, user_ids: Sequence[str]) -> dict[str, dict[str, str | None]]:
+    """The display names of all devices of these users, by user and device."""
+    found: dict[str, dict[str, str | None]] = {}
+    rows = await reader.fetch(
+        "SELECT user_id, device_id, display_name FROM devices WHERE user_id = ANY($1)", list(user_ids)
+    )
+    for user_id, device_id, name in rows:
+        found.setdefault(user_id, {})[device_id] = name
+    return found
+
+
+async def is_device(reader: Reader, user_id: str, device_id: str) -> bool:
+    """Whether there is such a device."""
+    sql = "SELECT 1 FROM devices WHERE user_id = $1 AND device_id = $2"
+    return await reader.fetch_value(sql, user_id, device_id) is not None

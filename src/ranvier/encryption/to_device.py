@@ -1,0 +1,92 @@
+"""Messages to devices (Client-Server API, "Send-to-Device messaging")."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import structlog
+
+from ranvier.encryption import key_forms
+from ranvier.protocol.identifiers import server_name_of
+from ranvier.protocol.refusal import Refusal, invalid_param
+from ranvier.store import device_keys, rooms
+from ranvier.store import to_device as store
+from ranvier.store.database import Transaction
+from ranvier.store.rooms import TransactionKey
+from ranvier.store.to_device import Outgoing
+from ranvier.store.writer import Writer
+
+_RECIPIENTS = 10_000
+_MESSAGE_BYTES = 64 * 1024
+_NAME_BYTES = 255
+
+_log = structlog.get_logger("ranvier.encryption")
+
+
+class ToDevice:
+    """Takes messages for devices. `now` is the time in milliseconds since the epoch."""
+
+    def __init__(self, writer: Writer, server_name: str, now: Callable[[], int]) -> None:
+        self._writer = writer
+        self._server_name = server_name
+        self._now = now
+
+    async def send(
+        self,
+        sender: str,
+        device_id: str,
+        event_type: str,
+        txn_id: str,
+        messages: Mapping[str, Mapping[str, dict[str, Any]]],
+    ) -> None:
+        """Queue a message for each device, `*` being all of a user's; the same transaction id does nothing again.
+
+        Devices that don't exist, and those of other servers, get nothing.
+        """
+        for name, what in ((event_type, "event type"), (txn_id, "transaction id")):
+            if len(name.encode()) > _NAME_BYTES:
+                raise invalid_param(f"The {what} has more than {_NAME_BYTES} bytes.")
+        key_forms.check_users(messages)
+        if sum(map(len, messages.values())) > _RECIPIENTS:
+            raise Refusal("M_TOO_LARGE", f"At most {_RECIPIENTS} messages can be sent at once.")
+        local = {
+            user_id: {device: _event(sender, event_type, content) for device, content in by_device.items()}
+            for user_id, by_device in messages.items()
+            if server_name_of(user_id) == self._server_name
+        }
+        key = TransactionKey(sender, device_id, f"sendToDevice/{event_type}", txn_id)
+        now = self._now()
+
+        async def write(transaction: Transaction) -> list[Outgoing]:
+            if await rooms.insert_transactions(transaction, [(key, "", now)]) == 0:
+                return []
+            devices = await device_keys.read_devices(transaction, list(local))
+            outgoing = [
+                Outgoing(user_id, device, event)
+                for user_id, by_device in local.items()
+                for device, event in _addressed(by_device, devices.get(user_id, {})).items()
+            ]
+            return await store.write_to_device(transaction, outgoing, now)
+
+        for refused in await self._writer.run(write):
+            _log.warning(
+                "a device's queue is full: a message was dropped",
+                user_id=refused.user_id,
+                device_id=refused.device_id,
+            )
+
+
+def _event(sender: str, event_type: str, content: dict[str, Any]) -> str:
+    event = orjson.dumps({"content": content, "sender": sender, "type": event_type})
+    if len(event) > _MESSAGE_BYTES:
+        raise Refusal("M_TOO_LARGE", f"A message to a device has at most {_MESSAGE_BYTES} bytes.")
+    return event.decode()
+
+
+def _addressed(by_device: Mapping[str, str], devices: Mapping[str, str | None]) -> dict[str, str]:
+    """The message for each device that exists; one that is named goes before what is for all."""
+    return {
+        device: by_device.get(device, by_device.get("*", ""))
+        for device in devices
+        if device in by_device or "*" in by_device
+    }

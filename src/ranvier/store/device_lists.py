@@ -1,0 +1,69 @@
+"""What the log and the rooms' timelines say of whose devices a user must look at anew."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from ranvier.store import tuples
+from ranvier.store.database import Reader
+from ranvier.store.log import Kind
+
+
+async def read_entries(
+    reader: Reader, audiences: Sequence[str], after: int, until: int
+) -> list[tuple[int, str, str]]:
+    """Entries on device lists and on users' own memberships: kind, audience, ref."""
+    rows = await reader.fetch(
+        "SELECT DISTINCT kind, audience, ref FROM log "
+        "WHERE audience = ANY($1) AND position > $2 AND position <= $3 AND kind = ANY($4)",
+        list(audiences),
+        after,
+        until,
+        [int(Kind.DEVICE_LIST), int(Kind.MEMBERSHIP)],
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def read_members_touched(reader: Reader, since: Mapping[int, int]) -> dict[int, set[str]]:
+    """By room, the users with a membership event in the timeline; `since` gives each room's first version."""
+    found: dict[int, set[str]] = {}
+    for portion in tuples.slices(list(since.items())):
+        table, values = tuples.table_of(portion, ("BIGINT", "BIGINT"))
+        rows = await reader.fetch(
+            f"WITH given (room, version) AS ({table}) "  # noqa: S608
+            "SELECT DISTINCT t.room, e.state_key FROM given g "
+            "JOIN timeline t ON t.room = g.room AND t.version >= g.version JOIN events e ON e.nid = t.event "
+            "WHERE e.type = 'm.room.member' AND e.state_key IS NOT NULL",
+            *values,
+        )
+        for room, user_id in rows:
+            found.setdefault(room, set()).add(user_id)
+    return found
+
+
+async def read_rooms_of(reader: Reader, user_id: str, room_ids: Collection[str]) -> dict[int, bool]:
+    """The numbers of these rooms that the user has to do with, and whether the user is joined."""
+    rows = await reader.fetch(
+        "SELECT room, membership FROM memberships WHERE user_id = $1 AND room_id = ANY($2)",
+        user_id,
+        list(room_ids),
+    )
+    return {row[0]: row[1] == "join" for row in rows}
+
+
+async def read_joined(reader: Reader, rooms: Collection[int]) -> set[str]:
+    """All users who are joined to any of these rooms."""
+    rows = await reader.fetch(
+        "SELECT DISTINCT user_id FROM memberships WHERE room = ANY($1) AND membership = 'join'", list(rooms)
+    )
+    return {row[0] for row in rows}
+
+
+async def read_sharing(reader: Reader, user_ids: Collection[str], rooms: Collection[int]) -> set[str]:
+    """Those of the users who are joined to any of these rooms."""
+    if not user_ids or not rooms:
+        return set()
+    rows = await reader.fetch(
+        "SELECT DISTINCT user_id FROM memberships WHERE user_id = ANY($1) AND room = ANY($2) AND membership = 'join'",
+        list(user_ids),
+        list(rooms),
+    )
+    return {row[0] for row in rows}
