@@ -85,10 +85,7 @@ class Event:
         else:
             self.prev_events = tuple(pdu["prev_events"])
             self.auth_events = tuple(pdu["auth_events"])
-        if room_version.room_id_is_create_event_id and self.type == "m.room.create":
-            self.room_id = "!" + event_id[1:]
-        else:
-            self.room_id = pdu["room_id"]
+        self.room_id: str = "!" + event_id[1:] if _makes_room_id(pdu, room_version) else pdu["room_id"]
         self.redacts = _redacts_of(pdu, room_version) if self.type == "m.room.redaction" else None
         self.client_json: bytes | None = None
         self.power_view: object = None
@@ -168,7 +165,7 @@ def build(
     }
     if state_key is not None:
         pdu["state_key"] = state_key
-    if not (version.room_id_is_create_event_id and type == "m.room.create"):
+    if not _makes_room_id(pdu, version):
         pdu["room_id"] = room_id
     if redacts is not None and not version.redacts_in_content:
         pdu["redacts"] = redacts
@@ -284,6 +281,12 @@ def _hash_id(essence: bytes, version: RoomVersion) -> str:
     return "$" + unpadded_base64.encode(digest)
 
 
+def _makes_room_id(pdu: dict[str, Any], version: RoomVersion) -> bool:
+    return (
+        version.room_id_is_create_event_id and pdu["type"] == "m.room.create" and pdu.get("state_key") == ""
+    )
+
+
 def _redacts_of(pdu: dict[str, Any], version: RoomVersion) -> str | None:
     redacts = (pdu["content"] if version.redacts_in_content else pdu).get("redacts")
     return redacts if isinstance(redacts, str) else None
@@ -352,7 +355,7 @@ def _check_format(pdu: dict[str, Any], version: RoomVersion) -> None:
 
 
 def _check_room_id(pdu: dict[str, Any], version: RoomVersion) -> None:
-    if version.room_id_is_create_event_id and pdu["type"] == "m.room.create":
+    if _makes_room_id(pdu, version):
         # One that is there all the same is for the authorisation rules to reject.
         return
     room_id = pdu.get("room_id")
