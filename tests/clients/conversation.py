@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Conversation:
-    """Who talks where. `room` is the encrypted room that both are in, once they are."""
+    """Who talks where. `room` is the encrypted room that both are in, once they are.
+
+    `second` and `third` are Bob's other devices, `recovery_key` opens his secret storage, and `remembered` are
+    events with their senders from before he had those devices; all of them come with the steps of recovery.py.
+    """
 
     people: People
     alice: NioDevice
     bob: JsDevice
     room: str = ""
+    second: JsDevice = field(init=False)
+    third: JsDevice = field(init=False)
+    recovery_key: str = ""
+    remembered: dict[str, str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def words(self, about: str) -> str:
@@ -235,7 +243,7 @@ async def a_private_receipt_is_seen_by_its_sender_only(talk: Conversation) -> As
     await talk.bob.do("read", roomId=talk.room, eventId=later)
     await talk.alice.hears("Bob has read the later", lambda: later in {r[3] for r in talk.alice.receipts})
     assert secret not in {receipt[3] for receipt in talk.alice.receipts}
-    everything = await talk.people.ask("GET", "/_matrix/client/v3/sync", talk.alice.access_token)
+    everything = await talk.people.everything(talk.alice.access_token)
     shown = everything["rooms"]["join"][talk.room]["ephemeral"]["events"]
     receipts = {event_id: kinds for event in shown for event_id, kinds in event["content"].items()}
     assert talk.bob.user_id in receipts[later]["m.read"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import yaml
 
@@ -25,6 +27,14 @@ SERVER_KIND = "RANVIER_TEST_SERVER"
 # The Python that has Synapse installed.
 SYNAPSE_PYTHON = "RANVIER_TEST_SYNAPSE_PYTHON"
 START_SECONDS = 60
+
+
+_SYNCS = itertools.count(1)
+
+
+def uncached() -> str:
+    """A query for a sync that no earlier one has asked: a server may answer the same question from its cache."""
+    return "filter=" + quote(json.dumps({"room": {"timeline": {"limit": next(_SYNCS)}}}))
 
 
 class HomeserverProcess(Protocol):
@@ -52,6 +62,9 @@ class HomeserverProcess(Protocol):
 
     def ask(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
         """A request outside of any SDK: the status and the answer's JSON."""
+
+    def fetch(self, path: str, token: str) -> tuple[int, bytes]:
+        """A file: the status and the octets."""
 
 
 def free_port() -> int:
@@ -153,17 +166,25 @@ class _ConfiguredProcess:
             self.kill()
 
     def ask(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
-        request = urllib.request.Request(self.base_url + path, method=method)
+        status, answer = self._request(
+            method, path, None if body is None else json.dumps(body).encode(), token
+        )
+        return status, json.loads(answer)
+
+    def fetch(self, path: str, token: str) -> tuple[int, bytes]:
+        return self._request("GET", path, None, token)
+
+    def _request(self, method: str, path: str, body: bytes | None, token: str | None) -> tuple[int, bytes]:
+        request = urllib.request.Request(self.base_url + path, data=body, method=method)
         if body is not None:
-            request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, json.load(response)
+                return response.status, response.read()
         except urllib.error.HTTPError as refusal:
-            return refusal.code, json.load(refusal)
+            return refusal.code, refusal.read()
 
     def register_by_shared_secret(
         self, username: str, password: str, *, admin: bool = False

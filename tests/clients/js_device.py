@@ -132,6 +132,10 @@ class JsDevice:
         await self.do("start")
         self.is_syncing = True
 
+    async def logout(self) -> None:
+        self.is_syncing = False
+        await self.do("logout")
+
     async def close(self) -> None:
         self.is_syncing = False
         await self.do("stop")
@@ -166,6 +170,15 @@ class JsDevice:
             return await eventually(look, f"{self.name} shows {event_id} with {wanted}") or {}
         except AssertionError as late:
             raise AssertionError(f"{late}; it shows {seen[-1]}") from late
+
+    async def cannot_read(self, room: str, event_id: str) -> None:
+        """Returns once the device has the event and says that it has no key for it."""
+
+        async def look() -> bool:
+            event = await self.do("event", roomId=room, eventId=event_id)
+            return event is not None and event["undecryptable"] is not None
+
+        await eventually(look, f"{self.name} cannot read {event_id}")
 
     async def room(self, room: str, **wanted: Any) -> dict[str, Any]:
         """The room once the device shows it with these values."""

@@ -31,6 +31,8 @@ from tests.clients.waiting import eventually
 R = TypeVar("R", bound=Response)
 
 SYNC_MILLISECONDS = 10_000
+# nio does not fill gaps by itself.
+SYNC_FILTER = {"room": {"timeline": {"limit": 100}}}
 
 
 class _RecordingClient(AsyncClient):
@@ -150,7 +152,9 @@ class NioDevice:
     async def start(self) -> None:
         """Syncs from now on; returns after the first answer."""
         synced = self.client.synced.wait()
-        self._syncing = asyncio.create_task(self.client.sync_forever(SYNC_MILLISECONDS, full_state=True))
+        self._syncing = asyncio.create_task(
+            self.client.sync_forever(SYNC_MILLISECONDS, SYNC_FILTER, full_state=True)
+        )
         await asyncio.wait_for(synced, 30)
 
     async def rest(self) -> None:

@@ -7,7 +7,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from tests.clients.homeserver import HomeserverProcess
+from tests.clients.homeserver import HomeserverProcess, uncached
 from tests.clients.js_device import JsDevice, JsProgram
 from tests.clients.nio_device import NioDevice
 from tests.clients.traffic import Traffic
@@ -76,6 +76,10 @@ class People:
         status, answer = await asyncio.to_thread(self._server.ask, method, path, body, token)
         assert status == 200, f"{method} {path}: {status} {answer}"
         return answer
+
+    async def everything(self, token: str) -> Any:
+        """The answer to a sync without a token."""
+        return await self.ask("GET", f"/_matrix/client/v3/sync?{uncached()}", token)
 
     async def come_back(self) -> None:
         """After the server was away: waits until every device that was syncing syncs again."""

@@ -98,7 +98,7 @@ async def test_the_server_says_what_it_can(people: People) -> None:
 async def test_a_token_ends_with_its_logout(people: People, server: HomeserverProcess) -> None:
     bob = await people.js("bob")
     other = await people.another_js(bob)
-    await bob.do("logout")
+    await bob.logout()
     status, answer = server.ask("GET", f"{V3}/account/whoami", token=bob.access_token)
     assert (status, answer["errcode"]) == (401, "M_UNKNOWN_TOKEN")
     assert [device["device_id"] for device in await other.do("devices")] == [other.device_id]

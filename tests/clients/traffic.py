@@ -109,6 +109,13 @@ EXPECTED_REFUSALS = (
     ),
     Refusal(
         "GET",
+        rf"{_V3}/room_keys/keys/\{{roomId\}}/\{{sessionId\}}",
+        404,
+        "M_NOT_FOUND",
+        "a device without a key looks whether another has backed it up already",
+    ),
+    Refusal(
+        "GET",
         "/_matrix/client/unstable/.*",
         404,
         "M_UNRECOGNIZED",

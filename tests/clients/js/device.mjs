@@ -103,7 +103,13 @@ export class Device {
       };
       this.client.on("sync", listen);
     });
-    await this.client.startClient({ initialSyncLimit, threadSupport: true, lazyLoadMembers: true, pollTimeout: 10000 });
+    await this.client.startClient({
+      initialSyncLimit,
+      threadSupport: true,
+      lazyLoadMembers: true,
+      pollTimeout: 10000,
+      pendingEventOrdering: sdk.PendingEventOrdering.Detached,
+    });
     await prepared;
   }
 
@@ -265,6 +271,15 @@ export class Device {
 
   async sendContent({ roomId, content, type = "m.room.message", transactionId }) {
     return (await this.client.sendEvent(roomId, type, content, transactionId)).event_id;
+  }
+
+  /** Sends again, with the same transaction ids, what was not answered. */
+  async resendUnsent({ roomId }) {
+    const room = this.client.getRoom(roomId);
+    const unsent = room.getPendingEvents().filter((event) => event.status === "not_sent");
+    const sent = [];
+    for (const event of unsent) sent.push((await this.client.resendEvent(event, room)).event_id);
+    return sent;
   }
 
   async reply({ roomId, eventId, body }) {
