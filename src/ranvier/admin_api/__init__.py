@@ -1,0 +1,1 @@
+"""Operations for administrators, as Synapse's tools know them."""
