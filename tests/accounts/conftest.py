@@ -123,4 +123,4 @@ async def floor(database: Database) -> AsyncIterator[Floor]:
     listeners.append(tokens.heard)
     yield Floor(database, writer, clock, entries, listeners, passwords, limits, credentials, tokens)
     await writer.stop()
-    passwords.close()
+    passwords.stop()

@@ -93,7 +93,7 @@ class Passwords:
         except InvalidHashError:
             return True
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Let the thread go."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 

@@ -12,6 +12,7 @@ from ranvier.http.application import Application
 from ranvier.http.limits import Limits, RateLimit
 from ranvier.http.metrics import Traffic
 from ranvier.http.router import Route, Router, route_of
+from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.databases import claim, open_database
 from ranvier.main.keys import load_signing_keys
 from ranvier.main.parts import Parts
@@ -106,11 +107,13 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
     )
 
     # accounts
-    tokens = parts.add(Tokens(ground.database, ground.writer, now))
+    tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)
 
     # what endpoints tell of the server
     parts.add(Welcome(ground.server_name))
+    endpoints = find_endpoints()
+    add_discovery(config, parts, {(endpoint.method, endpoint.path) for endpoint in endpoints})
 
     # http, and the endpoints above it
-    routes = [route_of(endpoint, parts.by_type, limits) for endpoint in find_endpoints()]
+    routes = [route_of(endpoint, parts.by_type, limits) for endpoint in endpoints]
     return Composition(ground, parts, tokens, routes, Traffic())
