@@ -17,7 +17,7 @@ from ranvier.protocol.refusal import Refusal
 from ranvier.protocol.signing import SigningKey
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
-from ranvier.rooms.unread import Counted, Unread
+from ranvier.rooms.unread import MENTIONED, Counted, RoomCounters, Unread
 from ranvier.store import events as events_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
@@ -46,7 +46,7 @@ class Draft:
 
     With `unless_same`, a state event that would change nothing (same sender, same content) is answered with the one
     that stands. `stripped_state` goes with an invite or a knock. `at` overrides the time (ms since the epoch), as
-    bridges may.
+    bridges may. `thread` is found while gathering: the root of the thread that the event belongs to, or "main".
     """
 
     sender: str
@@ -56,6 +56,7 @@ class Draft:
     redacts: str | None = None
     unless_same: bool = False
     at: int | None = None
+    thread: str | None = None
 
 
 @dataclass(slots=True)
@@ -132,8 +133,23 @@ class Appending(Work[Proposal, list[str]]):
             users.update(state_key for kind, state_key in keys if kind == MEMBER)
             if draft.type == MEMBER and draft.state_key is not None:
                 users.add(draft.state_key)
+            users.update(_mentioned(draft.content))
+            if draft.thread is None and "m.relates_to" in draft.content:
+                draft.thread = await self._thread(draft.content)
         await self._heads.fault_in(room, users)
-        await self._unread.gather(room, [draft.sender for draft in proposal.drafts])
+        await self._unread.gather(room)
+
+    async def _thread(self, content: dict[str, Any]) -> str:
+        """The thread that an event with this content belongs to."""
+        found = relations.relation_of(content)
+        for _ in range(relations.MAX_THREAD_HOPS):
+            if found is None:
+                break
+            if found.rel_type == relations.THREAD:
+                return found.event_id
+            parent = await self._events.by_id(found.event_id)
+            found = relations.relation_of(parent.event.content) if parent is not None else None
+        return relations.MAIN_TIMELINE
 
     # Forming: on the loop, while nothing of this process commits.
 
@@ -221,7 +237,7 @@ class Appending(Work[Proposal, list[str]]):
         root = Root(head.root.line, head.root.version + 1) if event.is_state else head.root
         replaced = head.state.get((event.type, event.state_key)) if event.state_key is not None else None
         item = TimelineItem(head.version + 1, kept, root, replaced)
-        counted = self._unread.count(proposal.room, head, item)
+        counted = self._unread.count(proposal.room, head, item, draft.thread or relations.MAIN_TIMELINE)
         stripped = None
         if event.type == MEMBER and event.content.get("membership") in ("invite", "knock"):
             stripped = _stripped_state(head, event)
@@ -283,6 +299,7 @@ class Appending(Work[Proposal, list[str]]):
             assert proposal.head is not None
             if proposal.creates:
                 room.counts = {}
+                room.counters = RoomCounters({})
                 self._heads.add(room)
             room.advance(proposal.head, [one.item for one in proposal.made])
             for one in proposal.made:
@@ -293,6 +310,7 @@ class Appending(Work[Proposal, list[str]]):
     def fall(self, operations: Sequence[Proposal]) -> None:
         """The batch was rolled back: read the heads anew."""
         self._tentative.clear()
+        self._unread.fall()
         for proposal in operations:
             if not proposal.creates:
                 self._heads.drop(proposal.room)
@@ -347,10 +365,22 @@ def _stripped_state(head: Head, event: Event) -> list[dict[str, Any]]:
 
 
 def _recount(room: Room, made: Made) -> None:
-    """Keep the room's numbers of members by membership; they are read anew where the old membership is unknown."""
+    """Keep the room's numbers of members by membership."""
     event = made.kept.event
-    if event.type == MEMBER:
-        room.counts = None
+    if event.type != MEMBER or room.counts is None:
+        return
+    replaced = made.item.replaced
+    if replaced is not None:
+        room.counts[replaced.event.content["membership"]] -= 1
+    now = event.content["membership"]
+    room.counts[now] = room.counts.get(now, 0) + 1
+
+
+def _mentioned(content: dict[str, Any]) -> list[str]:
+    """Users whom the event mentions, up to a bound."""
+    mentions = content.get("m.mentions")
+    users = mentions.get("user_ids") if isinstance(mentions, dict) else None
+    return [user for user in users if isinstance(user, str)][:MENTIONED] if isinstance(users, list) else []
 
 
 async def _write_state(transaction: Transaction, made: Iterable[Made]) -> None:

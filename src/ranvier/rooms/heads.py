@@ -11,6 +11,7 @@ costs a retry, never a wrong event.
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from immutables import Map
 
@@ -81,7 +82,7 @@ class Room:
     `recent` is contiguous and ends at the head's version, if it holds anything.
     """
 
-    __slots__ = ("counts", "head", "nid", "recent", "room_id", "version")
+    __slots__ = ("counters", "counts", "head", "nid", "recent", "room_id", "version")
 
     def __init__(self, nid: int, room_id: str, version: RoomVersion) -> None:
         self.nid = nid
@@ -90,6 +91,8 @@ class Room:
         self.head: Head | None = None
         self.recent: deque[TimelineItem] | None = None
         self.counts: dict[str, int] | None = None
+        # What `rooms.unread` counts; it alone reads and writes this.
+        self.counters: Any = None
 
     def advance(self, head: Head, items: Iterable[TimelineItem]) -> None:
         """The head that was just committed takes the old one's place."""
@@ -248,6 +251,8 @@ class Heads:
         """Forget the head, as it was built upon something that did not come to be."""
         room.head = None
         room.recent = None
+        room.counts = None
+        room.counters = None
 
     def heard(self, entries: Iterable[Entry]) -> None:
         """Follow the log: a redacted event is read anew wherever a room holds it."""

@@ -1,36 +1,298 @@
-"""Unread counts: how many events since a user's last word or receipt would notify them, by room and thread.
+"""Unread counts: how many events would notify a user since they read, by room and thread.
 
 Nothing is written per member. A room has a running counter for each thread and one for the main timeline; what a user
-has not read is a difference between the counter now and where their read position stands.
+has not read is the difference between the counter now and where they have read to. Only where an event means another
+thing to a user than to all (it mentions them, or their own rules say so) there is a mark for that user. Whoever sends
+has read: "either by using the API or by sending an event" (Client-Server API, "Receiving notifications").
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from ranvier.rooms.heads import Head, Room, TimelineItem
-from ranvier.store.database import Transaction
+from ranvier.protocol.power_levels import power_levels_of
+from ranvier.protocol.push_audience import concerned_users, default_verdict
+from ranvier.protocol.push_conditions import PushFacts
+from ranvier.protocol.push_evaluation import Verdict
+from ranvier.protocol.relations import MAIN_TIMELINE
+from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
+from ranvier.rooms.preferences import PLAIN, Preference, Preferences
+from ranvier.store import unread as store
+from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.log import Kind
+from ranvier.store.unread import CounterRow, MarkRow, ReadRow
+
+ALL_THREADS = ""
+MENTIONED = 100
+"""Mentioned users whose memberships are looked up for one event; further ones are not highlighted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Count:
+    """Events that notify, and those of them that are highlighted."""
+
+    notification: int = 0
+    highlight: int = 0
+
+    def json(self) -> bytes:
+        """The object that sync gives."""
+        return b'{"highlight_count":%d,"notification_count":%d}' % (self.highlight, self.notification)
+
+
+@dataclass(slots=True)
+class Counts:
+    """A user's unread counts of a room: the main timeline's, and those of threads with any."""
+
+    main: Count
+    threads: dict[str, Count] = field(default_factory=dict)
+
+    def all_threads(self) -> Count:
+        """The sum, for clients that don't ask for threads."""
+        counts = (self.main, *self.threads.values())
+        return Count(sum(c.notification for c in counts), sum(c.highlight for c in counts))
+
+
+@dataclass(slots=True)
 class Counted:
     """What one event does to the counters."""
 
-    room: int
-    version: int
+    counter: CounterRow | None
+    reads: list[ReadRow]
+    marks: list[MarkRow]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """How far one user has read a room, and their marks after that."""
+
+    reads: dict[str, ReadRow]
+    marks: list[MarkRow]
+    bases: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RoomCounters:
+    """A room's counters by thread with the version that set each, and the readers that were looked at."""
+
+    threads: dict[str, tuple[int, int]]
+    readers: dict[str, _Reader] = field(default_factory=dict)
 
 
 class Unread:
-    """Counts events when they are appended."""
+    """Counts events as they are appended, and answers how many a user has not read."""
 
-    async def gather(self, room: Room, senders: Sequence[str]) -> None:
+    def __init__(self, database: Database, heads: Heads, preferences: Preferences) -> None:
+        self._database = database
+        self._heads = heads
+        self._preferences = preferences
+        self._tentative: dict[tuple[int, str], int] = {}
+
+    # While appending
+
+    async def gather(self, room: Room) -> None:
         """What counting needs, into memory."""
+        await self._preferences.of_room(room.nid)
+        await self._heads.counts(room)
+        await self._counters(room)
 
-    def count(self, room: Room, head: Head, item: TimelineItem) -> Counted | None:
-        """What the event does to the counters; on the loop, without I/O."""
-        return None
+    def count(self, room: Room, head: Head, item: TimelineItem, thread: str) -> Counted:
+        """What the event does; on the loop, without I/O."""
+        event = item.kept.event
+        counters: dict[str, tuple[int, int]] = room.counters.threads if room.counters is not None else {}
+        counter = self._tentative.get((room.nid, thread))
+        if counter is None:
+            counter = counters.get(thread, (0, 0))[0]
+        facts = _facts(room, head, item)
+        shared = default_verdict(facts)
+        row = None
+        if shared.notify:
+            counter += 1
+            row = CounterRow(room.nid, thread, item.version, counter)
+            self._tentative[room.nid, thread] = counter
+        marks = self._marks(room, head, item, thread, facts, shared)
+        reads = []
+        if event.type != MEMBER or event.state_key == event.sender:
+            joins = event.type == MEMBER
+            where = ALL_THREADS if joins else thread
+            reads.append(ReadRow(room.nid, event.sender, where, item.version, counter))
+        return Counted(row, reads, marks)
+
+    def _marks(
+        self, room: Room, head: Head, item: TimelineItem, thread: str, facts: PushFacts, shared: Verdict
+    ) -> list[MarkRow]:
+        event = item.kept.event
+        wishes = self._preferences.at_hand(room.nid) or {}
+        own = [
+            u
+            for u, p in wishes.items()
+            if p.rule_set.may_differ_in(event.room_id) or event.sender in p.ignored
+        ]
+
+        def may_be_notified(user_id: str) -> bool:
+            member = head.state.get((MEMBER, user_id))
+            return member is not None and member.event.content.get("membership") == "join"
+
+        marks = []
+        for user_id in concerned_users(facts, may_be_notified, own):
+            preference = wishes.get(user_id, PLAIN)
+            notify, highlight = _verdict(facts, user_id, preference, head, event.sender)
+            difference = int(notify) - int(shared.notify)
+            if difference or highlight:
+                marks.append(
+                    MarkRow(room.nid, user_id, item.version, thread, difference, int(highlight and notify))
+                )
+        return marks
 
     async def write(self, transaction: Transaction, counted: Sequence[Counted]) -> None:
-        """Write the counters of a batch."""
+        """Write what a batch did."""
+        await store.write(
+            transaction,
+            [one.counter for one in counted if one.counter is not None],
+            [read for one in counted for read in one.reads],
+            [mark for one in counted for mark in one.marks],
+        )
 
-    def settle(self, room: Room, counted: Sequence[Counted]) -> None:
+    def settle(self, room: Room, counted: Iterable[Counted]) -> None:
         """After the commit."""
+        self._tentative.clear()
+        if room.counters is None:
+            return
+        for one in counted:
+            if one.counter is not None:
+                row = one.counter
+                room.counters.threads[row.thread] = (row.counter, row.version)
+            for mark in one.marks:
+                reader = room.counters.readers.get(mark.user_id)
+                if reader is not None:
+                    reader.marks.append(mark)
+            for read in one.reads:
+                _advance(room.counters, read)
+
+    def fall(self) -> None:
+        """The batch was rolled back."""
+        self._tentative.clear()
+
+    # While reading
+
+    async def of(self, room: Room, user_id: str) -> Counts:
+        """What a member of the room has not read."""
+        counters = room.counters or await self._counters(room)
+        reader = counters.readers.get(user_id) or await self._reader(room, counters, user_id)
+        counts = Counts(Count())
+        whole = reader.reads.get(ALL_THREADS)
+        floor = whole.version if whole is not None else 0
+        for thread, (counter, version) in counters.threads.items():
+            read = reader.reads.get(thread)
+            seen = max(floor, read.version if read is not None else 0)
+            if version <= seen:
+                continue
+            base = await self._base(room, reader, thread, seen, read, whole)
+            _add(counts, thread, counter - base, 0)
+        for mark in reader.marks:
+            read = reader.reads.get(mark.thread)
+            if mark.version > max(floor, read.version if read is not None else 0):
+                _add(counts, mark.thread, mark.notify, mark.highlight)
+        counts.threads = {root: c for root, c in counts.threads.items() if c.notification or c.highlight}
+        return counts
+
+    async def _base(
+        self, room: Room, reader: _Reader, thread: str, seen: int, read: ReadRow | None, whole: ReadRow | None
+    ) -> int:
+        """The thread's counter where the user has read to."""
+        if read is not None and read.version == seen:
+            return read.counter
+        if thread == MAIN_TIMELINE and whole is not None:
+            return whole.counter
+        known = reader.bases.get(thread)
+        if known is None:
+            known = await store.counter_at(self._database, room.nid, thread, seen)
+            reader.bases[thread] = known
+        return known
+
+    async def _counters(self, room: Room) -> RoomCounters:
+        while room.counters is None:
+            head = room.head
+            threads = await store.counters(self._database, room.nid)
+            if room.head is head and room.counters is None:
+                room.counters = RoomCounters(threads)
+        counters: RoomCounters = room.counters
+        return counters
+
+    async def _reader(self, room: Room, counters: RoomCounters, user_id: str) -> _Reader:
+        while True:
+            head = room.head
+            rows = {row.thread: row for row in await store.reads_of(self._database, room.nid, user_id)}
+            floor = min((row.version for row in rows.values()), default=0)
+            marks = await store.marks_of(self._database, room.nid, user_id, floor)
+            if room.head is head:
+                reader = _Reader(rows, marks)
+                counters.readers[user_id] = reader
+                return reader
+
+    async def counter_at(self, room: Room, thread: str, version: int) -> int:
+        """A thread's counter after a version; for the main timeline where all threads are meant."""
+        name = MAIN_TIMELINE if thread == ALL_THREADS else thread
+        return await store.counter_at(self._database, room.nid, name, version)
+
+    def heard(self, entries: Sequence[Entry]) -> None:
+        """Follow the log: a receipt moves what its user has read."""
+        for entry in entries:
+            if entry.kind == Kind.UNREAD:
+                room = self._heads.at_hand(entry.ref)
+                if room is None or room.counters is None:
+                    continue
+                if isinstance(entry.payload, ReadRow):
+                    _advance(room.counters, entry.payload)
+                else:
+                    room.counters.readers.pop(entry.audience, None)
+
+
+def _facts(room: Room, head: Head, item: TimelineItem) -> PushFacts:
+    event = item.kept.event
+    create, levels = head.get("m.room.create"), head.get("m.room.power_levels")
+
+    def may_notify(key: str) -> bool:
+        if create is None:
+            return False
+        power = power_levels_of(create.event, levels.event if levels is not None else None)
+        return power.of_user(event.sender) >= power.notifications(key)
+
+    return PushFacts(event, (room.counts or {}).get("join", 0), may_notify)
+
+
+def _verdict(
+    facts: PushFacts, user_id: str, preference: Preference, head: Head, sender: str
+) -> tuple[bool, bool]:
+    """Whether the event notifies the user, and whether it is highlighted."""
+    if sender in preference.ignored:
+        return False, False
+    name = None
+    if preference.rule_set.needs_display_name:
+        member = head.state.get((MEMBER, user_id))
+        shown = member.event.content.get("displayname") if member is not None else None
+        name = shown if isinstance(shown, str) else None
+    verdict = preference.rule_set.evaluate(facts, user_id, name)
+    return verdict.notify, verdict.highlight
+
+
+def _advance(counters: RoomCounters, read: ReadRow) -> None:
+    reader = counters.readers.get(read.user_id)
+    if reader is None:
+        return
+    known = reader.reads.get(read.thread)
+    if known is not None and known.version >= read.version:
+        return
+    reader.reads[read.thread] = read
+    reader.bases.clear()
+    if reader.marks:
+        whole = read.thread == ALL_THREADS
+        reader.marks = [
+            mark
+            for mark in reader.marks
+            if mark.version > read.version or not (whole or mark.thread == read.thread)
+        ]
+
+
+def _add(counts: Counts, thread: str, notification: int, highlight: int) -> None:
+    count = counts.main if thread == MAIN_TIMELINE else counts.threads.setdefault(thread, Count())
+    count.notification += notification
+    count.highlight += highlight

@@ -28,7 +28,7 @@ class Kind(IntEnum):
     MEMBERSHIP = 3
     """Audience: user. The user's membership of a room changed. ref: the room's id."""
     RECEIPT = 4
-    """Audience: room. ref: JSON [user, receipt type, thread or null]; only the user's own sync may use private ones."""
+    """Audience: room. ref: JSON [user, receipt type, thread or null]; private receipts have a kind of their own."""
     ACCOUNT_DATA = 5
     """Audience: user. ref: JSON [room id or null, type]."""
     TO_DEVICE = 6
@@ -47,8 +47,8 @@ class Kind(IntEnum):
     """Audience: all. A user's profile or account status changed. ref: the user."""
     UNREAD = 13
     """Audience: user. Unread counts of a room changed without a receipt. ref: the room's id."""
-    TAG = 14
-    """Audience: user. A room's tags changed. ref: the room's id."""
+    PRIVATE_RECEIPT = 14
+    """Audience: user. A private receipt of the user changed. ref: the room's id."""
 
 
 EVERYONE = "*"

@@ -1,6 +1,5 @@
 """A room's live timeline: one row for each version of its head, in the room's own order."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ranvier.store.database import Reader
@@ -39,13 +38,7 @@ async def root_at(reader: Reader, room: int, version: int) -> Root | None:
     return Root(row[0], row[1]) if row is not None else None
 
 
-async def versions_in_log(reader: Reader, audiences: Sequence[str], after: int, until: int) -> dict[str, int]:
-    """For each room's audience with news in the log after one position and up to another: its first new version."""
-    rows = await reader.fetch(
-        "SELECT audience, MIN(CAST(ref AS BIGINT)) FROM log "
-        "WHERE audience = ANY($1) AND kind IN (1, 2) AND position > $2 AND position <= $3 GROUP BY audience",
-        list(audiences),
-        after,
-        until,
-    )
-    return {row[0]: row[1] for row in rows}
+async def version_of(reader: Reader, room: int, event: int) -> int:
+    """The version of the timeline that an event made; 0 if it never entered it."""
+    value = await reader.fetch_value("SELECT version FROM timeline WHERE room = $1 AND event = $2", room, event)
+    return int(value or 0)

@@ -1,6 +1,6 @@
 """Which members a client has been sent, where it loads them lazily.
 
-What an answer holds counts as sent only when the answer's token comes back: an answer that got lost is repeated in full.
+What an answer holds counts as sent only when the answer's token comes back: what got lost is sent again.
 Source: Client-Server API, "Lazy-loading room members".
 """
 

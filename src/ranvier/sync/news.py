@@ -25,7 +25,7 @@ class RoomNews:
     first: int = 0
     last: int = 0
     items: list[TimelineItem] = field(default_factory=list)
-    receipts: list[str] = field(default_factory=list)
+    receipts: list[Entry] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
         """Take in an entry about the room."""
@@ -36,7 +36,7 @@ class RoomNews:
             if entry.payload is not None:
                 self.items.append(entry.payload)
         elif entry.kind == Kind.RECEIPT:
-            self.receipts.append(entry.ref)
+            self.receipts.append(entry)
 
     def at_hand(self) -> bool:
         """Whether `items` holds every new version."""
@@ -52,6 +52,7 @@ class News:
     memberships: set[str] = field(default_factory=set)
     account_data: list[tuple[str | None, str]] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
+    private_receipts: set[str] = field(default_factory=set)
     device_lists: bool = False
     to_device: bool = False
     keys: bool = False
@@ -80,6 +81,8 @@ class News:
             self.push_rules = True
         elif kind == Kind.UNREAD:
             self.unread.add(entry.ref)
+        elif kind == Kind.PRIVATE_RECEIPT:
+            self.private_receipts.add(entry.ref)
 
     def __bool__(self) -> bool:
         return bool(
@@ -91,6 +94,7 @@ class News:
             or self.keys
             or self.push_rules
             or self.unread
+            or self.private_receipts
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ranvier.protocol.filters import EventFilter
+from ranvier.protocol.history_visibility import read_membership
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
 from ranvier.rooms.visibility import Visibility, all_joined_throughout
@@ -103,14 +104,18 @@ class Timelines:
         self._place_prev_batch(gathered, items)
         return gathered
 
-    async def since(self, room: Room, user_id: str, news: RoomNews, until: int, wanted: EventFilter) -> Gathered:
+    async def since(
+        self, room: Room, user_id: str, news: RoomNews, until: int, wanted: EventFilter
+    ) -> Gathered:
         """What is new in a room that the reader was in all the time, up to a version."""
         gathered = Gathered(room, until)
         limit = wanted.limit_or(DEFAULT_LIMIT)
         if news.at_hand():
             items = [item for item in news.items if item.version <= until]
         else:
-            items = await self._heads.timeline(room, until=until, after=news.first - 1, limit=max(limit, _PAGE))
+            items = await self._heads.timeline(
+                room, until=until, after=news.first - 1, limit=max(limit, _PAGE)
+            )
         shown = await self._show(room, user_id, items, wanted)
         complete = not items or items[0].version == news.first
         gathered.limited = len(shown) > limit or not complete
@@ -153,7 +158,9 @@ class Timelines:
         while head is None:
             head = await self._heads.fault_in(room, ())
         if head.version == version:
-            return {k: kept for k, kept in head.state.items() if kept is not None and (members or k[0] != MEMBER)}
+            return {
+                k: kept for k, kept in head.state.items() if kept is not None and (members or k[0] != MEMBER)
+            }
         root = await timeline_store.root_at(self._database, room.nid, version)
         assert root is not None
         nids = await state_store.at(self._database, root)
@@ -172,6 +179,11 @@ class Timelines:
         nids = await state_store.keys_at(self._database, root, [(MEMBER, user_id) for user_id in user_ids])
         events = await self._events.by_nids(list(nids.values()))
         return {key: events[nid] for key, nid in nids.items()}
+
+    async def membership_of(self, nid: int | None) -> str:
+        """The membership that an event sets, by its number."""
+        events = await self._events.by_nids([nid]) if nid is not None else {}
+        return read_membership(events[nid].event.content if nid in events else None)
 
     async def changes(self, room: Room, after: int, until: int) -> State:
         """The state that changed after one version and up to another."""

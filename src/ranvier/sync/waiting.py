@@ -14,20 +14,23 @@ _SESSIONS = 20_000
 
 
 class Session:
-    """One user's waiting requests, and the audiences that wake them."""
+    """One user's waiting requests, and the audiences that wake them. `wakes` counts how often they were woken."""
 
-    __slots__ = ("audiences", "user_id", "waiting")
+    __slots__ = ("audiences", "rooms", "user_id", "waiting", "wakes")
 
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id
         self.audiences: set[str] = set()
-        self.waiting: set[asyncio.Future[None]] = set()
+        self.rooms: frozenset[str] = frozenset()
+        self.waiting: set[asyncio.Future[bool]] = set()
+        self.wakes = 0
 
     def wake(self) -> None:
         """End all waits."""
+        self.wakes += 1
         for future in self.waiting:
             if not future.done():
-                future.set_result(None)
+                future.set_result(True)
         self.waiting.clear()
 
 
@@ -39,26 +42,30 @@ class Waiting:
         self._by_audience: dict[str, set[Session]] = {}
         self._closing = False
 
-    def session(self, user_id: str, audiences: Iterable[str]) -> Session:
-        """The user's session, following these audiences besides those it follows already."""
+    def session(self, user_id: str, own: Iterable[str], rooms: frozenset[str]) -> Session:
+        """The user's session, following these audiences and exactly these rooms."""
         session = self._sessions.get(user_id)
         if session is None:
             self._drop_idle()
             session = self._sessions[user_id] = Session(user_id)
-        for audience in audiences:
+        for audience in own:
             if audience not in session.audiences:
-                session.audiences.add(audience)
-                self._by_audience.setdefault(audience, set()).add(session)
+                self._follow(session, audience)
+        # The same set of rooms is the same object as long as no membership changes.
+        if session.rooms is not rooms:
+            for audience in rooms - session.rooms:
+                self._follow(session, audience)
+            for audience in session.rooms - rooms:
+                self._leave(session, audience)
+            session.rooms = rooms
         return session
 
-    def unfollow(self, user_id: str, audience: str) -> None:
-        """Stop following an audience, as when the user left a room."""
-        session = self._sessions.get(user_id)
-        if session is not None and audience in session.audiences:
-            session.audiences.discard(audience)
-            self._remove(audience, session)
+    def _follow(self, session: Session, audience: str) -> None:
+        session.audiences.add(audience)
+        self._by_audience.setdefault(audience, set()).add(session)
 
-    def _remove(self, audience: str, session: Session) -> None:
+    def _leave(self, session: Session, audience: str) -> None:
+        session.audiences.discard(audience)
         followers = self._by_audience[audience]
         followers.discard(session)
         if not followers:
@@ -70,26 +77,24 @@ class Waiting:
         for user_id, session in list(self._sessions.items())[: _SESSIONS // 10]:
             if not session.waiting:
                 del self._sessions[user_id]
-                for audience in session.audiences:
-                    self._remove(audience, session)
+                for audience in list(session.audiences):
+                    self._leave(session, audience)
 
-    async def wait(self, session: Session, seconds: float) -> bool:
-        """Wait to be woken; False if the time passed without news."""
+    async def wait(self, session: Session, wakes: int, seconds: float) -> bool:
+        """Wait until the session was woken more than `wakes` times; False if the time passed without."""
+        if session.wakes != wakes:
+            return True
         if self._closing:
             return False
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
         session.waiting.add(future)
-        timer = asyncio.get_running_loop().call_later(seconds, _end, future)
+        timer = loop.call_later(seconds, _end, future)
         try:
-            await future
-        except asyncio.CancelledError:
-            if not future.cancelled():
-                raise
-            return False
+            return await future
         finally:
             timer.cancel()
             session.waiting.discard(future)
-        return True
 
     def wake(self, audience: str) -> None:
         """Wake those who follow an audience."""
@@ -109,6 +114,6 @@ class Waiting:
                 _end(future)
 
 
-def _end(future: "asyncio.Future[None]") -> None:
+def _end(future: "asyncio.Future[bool]") -> None:
     if not future.done():
-        future.cancel()
+        future.set_result(False)

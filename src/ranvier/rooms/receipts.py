@@ -1,0 +1,116 @@
+"""Read receipts: public, private and threaded; and what they do to unread counts.
+
+Source: Client-Server API, "Receipts", "Threaded read receipts", "Private read receipts".
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from ranvier.protocol import relations
+from ranvier.protocol.refusal import invalid_param, not_found
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import Room
+from ranvier.rooms.preferences import Preferences
+from ranvier.rooms.unread import ALL_THREADS, Unread
+from ranvier.store import receipts as store
+from ranvier.store import timeline as timeline_store
+from ranvier.store import unread as unread_store
+from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.log import Kind, room_audience
+from ranvier.store.receipts import ReceiptRow
+from ranvier.store.unread import ReadRow
+from ranvier.store.writer import Writer
+
+READ = "m.read"
+PRIVATE = "m.read.private"
+SHOWN = 2_000
+"""Receipts of one room that a first sync gives at most, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Up to where a user has read; `thread` is "main", a thread's root, or None for all. `ts` in ms."""
+
+    user_id: str
+    type: str
+    thread: str | None
+    event_id: str
+    ts: int
+
+
+class Receipts:
+    """Takes receipts in, and gives them out."""
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        events: Events,
+        unread: Unread,
+        preferences: Preferences,
+        now: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._events = events
+        self._unread = unread
+        self._now = now
+        self.preferences = preferences
+
+    async def receive(self, room: Room, user_id: str, kind: str, event_id: str, thread: str | None) -> None:
+        """A member of the room has read up to an event. A receipt that goes back is taken as it is shown, but never
+        makes anything unread again."""
+        kept = await self._events.by_id(event_id)
+        if kept is None or kept.room != room.nid:
+            raise not_found(f"There is no event {event_id} in this room.")
+        where = thread if thread is not None else ALL_THREADS
+        if thread is not None and thread != relations.MAIN_TIMELINE and not thread.startswith("$"):
+            raise invalid_param("'thread_id' must be 'main' or the event id of a thread's root.")
+        version = await timeline_store.version_of(self._database, room.nid, kept.nid)
+        counter = await self._unread.counter_at(room, where, version)
+        row = ReceiptRow(room.nid, user_id, kind, where, event_id, self._now())
+        read = ReadRow(room.nid, user_id, where, version, counter)
+        receipt = Receipt(user_id, kind, thread, event_id, row.ts)
+        audience = user_id if kind == PRIVATE else room_audience(room.nid)
+
+        async def write(transaction: Transaction) -> None:
+            await store.write(transaction, [row])
+            await unread_store.write_reads(transaction, [read])
+            await unread_store.drop_marks(transaction, room.nid, user_id, thread, version)
+            ref = orjson.dumps([user_id, kind, where]).decode()
+            if kind == PRIVATE:
+                transaction.announce(Entry(Kind.PRIVATE_RECEIPT, audience, room.room_id, receipt))
+            else:
+                transaction.announce(Entry(Kind.RECEIPT, audience, ref, receipt))
+            transaction.announce(Entry(Kind.UNREAD, user_id, room.room_id, read))
+
+        await self._writer.run(write)
+
+    async def of_room(self, room: int, user_id: str) -> list[Receipt]:
+        """The newest receipts of a room that a user may see, and all of their own."""
+        rows = [row for row in await store.of_room(self._database, room, SHOWN) if row.type != PRIVATE]
+        own = [row for row in await store.of_user(self._database, room, user_id) if row.type == PRIVATE]
+        return [_receipt(row) for row in (*rows, *own)]
+
+    async def private(self, room: int, user_id: str) -> list[Receipt]:
+        """A user's own private receipts in a room."""
+        return [_receipt(r) for r in await store.of_user(self._database, room, user_id) if r.type == PRIVATE]
+
+    async def of_entries(self, room: int, entries: Sequence[Entry]) -> list[Receipt]:
+        """The receipts that entries of the log announce, as they stand."""
+        found = {}
+        for entry in entries:
+            user_id, kind, where = orjson.loads(entry.ref)
+            if entry.payload is not None:
+                found[user_id, kind, where] = entry.payload
+                continue
+            for row in await store.of_user(self._database, room, user_id):
+                if (row.type, row.thread) == (kind, where):
+                    found[user_id, kind, where] = _receipt(row)
+        return list(found.values())
+
+
+def _receipt(row: ReceiptRow) -> Receipt:
+    return Receipt(row.user_id, row.type, row.thread or None, row.event_id, row.ts)

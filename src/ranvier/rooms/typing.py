@@ -1,0 +1,73 @@
+"""Who is typing where: kept in memory only, with a counter that sync tokens carry.
+
+An epoch names this memory: a client whose token names another one is sent what is true now.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
+
+from ranvier.store.log import room_audience
+
+MAX_TIMEOUT = 120_000
+"""Milliseconds for which a client may say at most that its user types."""
+_IDLE_ROOMS = 10_000
+_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Typing:
+    """Rooms with people typing. `wake` is called with the audience that must hear of a change."""
+
+    def __init__(self, now: Callable[[], int], wake: Callable[[str], None]) -> None:
+        self._now = now
+        self._wake = wake
+        self._until: dict[int, dict[str, int]] = {}
+        self._changed: dict[int, int] = {}
+        self.epoch = "".join(secrets.choice(_CHARACTERS) for _ in range(8))
+        self.counter = 0
+
+    def start(self, room: int, user_id: str, timeout: int) -> None:
+        """The user types for so many milliseconds, unless they say otherwise before."""
+        typing = self._until.setdefault(room, {})
+        known = user_id in typing
+        typing[user_id] = self._now() + min(timeout, MAX_TIMEOUT)
+        if not known:
+            self._change(room)
+
+    def stop(self, room: int, user_id: str) -> None:
+        """The user has stopped, or sent what they typed."""
+        typing = self._until.get(room)
+        if typing is not None and typing.pop(user_id, None) is not None:
+            self._change(room)
+
+    def expire(self) -> None:
+        """Drop those whose time is over; to be called about every second."""
+        now = self._now()
+        for room, typing in list(self._until.items()):
+            over = [user_id for user_id, until in typing.items() if until <= now]
+            for user_id in over:
+                del typing[user_id]
+            if over:
+                self._change(room)
+
+    def users(self, room: int) -> list[str]:
+        """Who types in a room, in a settled order."""
+        return sorted(self._until.get(room, ()))
+
+    def changed(self, rooms: Iterable[int], epoch: str, counter: int) -> list[int]:
+        """Those of the rooms whose typing changed since a counter; those with anybody typing for another epoch."""
+        if epoch != self.epoch:
+            return [room for room in rooms if self._until.get(room)]
+        if counter >= self.counter:
+            return []
+        return [room for room in rooms if self._changed.get(room, 0) > counter]
+
+    def _change(self, room: int) -> None:
+        self.counter += 1
+        # Insertion order is order of change, so that the longest unchanged rooms come first.
+        self._changed.pop(room, None)
+        self._changed[room] = self.counter
+        if not self._until.get(room):
+            self._until.pop(room, None)
+        while len(self._changed) > _IDLE_ROOMS:
+            del self._changed[next(iter(self._changed))]
+        self._wake(room_audience(room))

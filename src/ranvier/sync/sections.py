@@ -1,0 +1,195 @@
+"""The parts of an answer that belong to one room, as bytes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from ranvier.protocol.filters import Filter
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import MEMBER, Heads, Room
+from ranvier.rooms.pagination import token_of
+from ranvier.rooms.relations import Relations
+from ranvier.store import rooms as rooms_store
+from ranvier.store.database import Database
+from ranvier.store.events import StoredEvent
+from ranvier.store.rooms import Membership
+from ranvier.sync.lazy_members import SentMembers
+from ranvier.sync.request import SyncRequest
+from ranvier.sync.shaping import EventShaper, events_json, object_json
+from ranvier.sync.timelines import Gathered, State, Timelines, roll_back
+
+HEROES = 5
+
+
+class RoomSections:
+    """Shapes what was gathered of rooms."""
+
+    def __init__(
+        self,
+        database: Database,
+        heads: Heads,
+        events: Events,
+        relations: Relations,
+        timelines: Timelines,
+        now: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._heads = heads
+        self._events = events
+        self._relations = relations
+        self._timelines = timelines
+        self._now = now
+
+    async def shaper(self, request: SyncRequest, gathered: Iterable[Gathered]) -> EventShaper:
+        """A shaper that knows the aggregations and redactions of these rooms' timelines."""
+        shown = [one.item.kept for room in gathered for one in room.timeline]
+        # The newest event of a room has no children yet: children come later.
+        parents = [
+            one.item.kept.event
+            for room in gathered
+            for one in room.timeline
+            if room.room.head is None or one.item.version != room.room.head.version
+        ]
+        bundles: Mapping[str, Mapping[str, Any]] = {}
+        if parents:
+            bundles = await self._relations.bundles(parents, request.user_id)
+        redactions = {}
+        for kept in shown:
+            if kept.redacted_by is not None:
+                by = await self._events.by_id(kept.redacted_by)
+                if by is not None:
+                    redactions[kept.redacted_by] = by
+        return EventShaper(
+            self._now(), request.user_id, request.device_id, request.filter, bundles, redactions
+        )
+
+    # State, as the request wants it
+
+    async def whole_state(
+        self, request: SyncRequest, gathered: Gathered, sent: SentMembers | None, token: str
+    ) -> None:
+        """The state of a room that the reader has nothing of yet."""
+        wanted = request.filter.room.state
+        lazy = sent is not None
+        state = await self._timelines.state_at(gathered.room, gathered.version, members=not lazy)
+        if sent is not None:
+            users = self._named_users(gathered) | {request.user_id}
+            state.update(await self._timelines.members_at(gathered.room, gathered.version, users))
+        if not request.use_state_after:
+            state = roll_back(state, gathered.items_shown())
+            if sent is not None:
+                keep = {(MEMBER, user) for user in users}
+                state = {key: kept for key, kept in state.items() if key[0] != MEMBER or key in keep}
+        gathered.state = _wanted(state.values(), wanted)
+        if sent is not None:
+            _remember(sent, token, gathered.state)
+
+    async def changed_state(
+        self, request: SyncRequest, gathered: Gathered, first: int, sent: SentMembers | None, token: str
+    ) -> None:
+        """The state that changed between the reader's token and the timeline, or its end."""
+        wanted = request.filter.room.state
+        until = gathered.version if request.use_state_after else gathered.start
+        at_hand = bool(gathered.items) and gathered.items[0].version == first
+        state: State
+        if at_hand:
+            state = {
+                (item.kept.event.type, item.kept.event.state_key or ""): item.kept
+                for item in gathered.items
+                if item.version <= until and item.kept.event.is_state
+            }
+        else:
+            state = await self._timelines.changes(gathered.room, first - 1, until)
+        if sent is not None:
+            state.update(await self._missing_members(request, gathered, state, sent))
+        gathered.state = _wanted(state.values(), wanted)
+        if sent is not None:
+            _remember(sent, token, gathered.state)
+
+    async def _missing_members(
+        self, request: SyncRequest, gathered: Gathered, state: State, sent: SentMembers
+    ) -> State:
+        """Members whom the timeline names and whom the device lacks."""
+        users = self._named_users(gathered)
+        users -= {key[1] for key in state if key[0] == MEMBER}
+        if not users:
+            return {}
+        members = await self._timelines.members_at(gathered.room, gathered.version, users)
+        if not request.use_state_after:
+            members = roll_back(members, gathered.items_shown())
+        redundant = request.filter.room.state.include_redundant_members
+        return {
+            key: kept
+            for key, kept in members.items()
+            if key[0] == MEMBER and key[1] in users and (redundant or kept.nid not in sent.certain)
+        }
+
+    def _named_users(self, gathered: Gathered) -> set[str]:
+        return {shown.item.kept.event.sender for shown in gathered.timeline}
+
+    # Bytes
+
+    def timeline(self, gathered: Gathered, shaper: EventShaper) -> bytes:
+        """The timeline's JSON."""
+        events = b",".join([shaper.shown(shown) for shown in gathered.timeline])
+        limited = b"true" if gathered.limited else b"false"
+        batch = b""
+        if gathered.prev_batch is not None:
+            batch = b',"prev_batch":"%b"' % token_of(gathered.prev_batch).encode()
+        return b'{"events":[%b],"limited":%b%b}' % (events, limited, batch)
+
+    def state(self, gathered: Gathered, shaper: EventShaper) -> bytes:
+        """The state's JSON."""
+        return events_json([shaper.state(kept) for kept in gathered.state])
+
+    async def summary(self, room: Room, user_id: str) -> bytes:
+        """The room's summary: how many members, and whose names to show where it has none of its own."""
+        counts = await self._heads.counts(room)
+        head = room.head
+        summary: dict[str, Any] = {
+            "m.joined_member_count": counts.get("join", 0),
+            "m.invited_member_count": counts.get("invite", 0),
+        }
+        named = head is not None and (
+            head.content("m.room.name").get("name") or head.content("m.room.canonical_alias").get("alias")
+        )
+        if not named:
+            users = await rooms_store.heroes(self._database, room.nid, ["join", "invite"], HEROES + 1)
+            others = [user for user in users if user != user_id]
+            if not others:
+                users = await rooms_store.heroes(self._database, room.nid, ["leave", "ban"], HEROES + 1)
+                others = [user for user in users if user != user_id]
+            summary["m.heroes"] = others[:HEROES]
+        return orjson.dumps(summary)
+
+    def invite(self, membership: Membership) -> bytes:
+        """What an invited user sees of a room."""
+        return object_json([(b'"invite_state"', _stripped(membership))])
+
+    def knock(self, membership: Membership) -> bytes:
+        """What one who knocks sees of a room."""
+        return object_json([(b'"knock_state"', _stripped(membership))])
+
+
+def lazily(wanted: Filter) -> bool:
+    """Whether the client loads members lazily."""
+    return wanted.room.state.lazy_load_members
+
+
+def _wanted(state: Iterable[StoredEvent], wanted: Any) -> list[StoredEvent]:
+    if wanted.wants_all():
+        return list(state)
+    if wanted.wants_none():
+        return []
+    return [kept for kept in state if wanted.wants_event(kept.event)]
+
+
+def _remember(sent: SentMembers, token: str, state: Sequence[StoredEvent]) -> None:
+    members = {kept.nid for kept in state if kept.event.type == MEMBER}
+    if members:
+        sent.pending.setdefault(token, set()).update(members)
+
+
+def _stripped(membership: Membership) -> bytes:
+    return orjson.dumps({"events": membership.stripped_state or []})

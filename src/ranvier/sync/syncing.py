@@ -1,0 +1,203 @@
+"""GET /sync: the walk from a token to an answer.
+
+News is read from the log's tail in memory, or from the log; rooms are gathered from their heads; where nothing is new,
+the request waits until an entry for one of its audiences is committed.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+
+from ranvier.encryption.device_lists import device_list_changes
+from ranvier.rooms.heads import MEMBER
+from ranvier.rooms.joined import UserMemberships, UserRooms
+from ranvier.rooms.typing import Typing
+from ranvier.store.database import Database
+from ranvier.store.log import Tail, device_audience
+from ranvier.sync import news as news_module
+from ranvier.sync.answers import Moment, RoomAnswers, RoomsAnswer
+from ranvier.sync.devices import Devices
+from ranvier.sync.ephemera import Ephemera
+from ranvier.sync.lazy_members import LazyMembers, SentMembers
+from ranvier.sync.news import News
+from ranvier.sync.request import SyncRequest
+from ranvier.sync.sections import lazily
+from ranvier.sync.shaping import events_json
+from ranvier.sync.tokens import SyncToken
+from ranvier.sync.waiting import Waiting
+
+MAX_TIMEOUT = 180_000
+"""Milliseconds for which a request may wait at most."""
+
+
+class LogView:
+    """The log as sync sees it: its newest entries, its generation, and how far back it reaches."""
+
+    def __init__(self, database: Database, tail: Tail, generation: str, horizon: int) -> None:
+        self.database = database
+        self.tail = tail
+        self.generation = generation
+        self.horizon = horizon
+
+    def knows(self, token: SyncToken) -> bool:
+        """Whether the token can be continued from; otherwise its bearer needs a full answer."""
+        return token.generation == self.generation and self.horizon <= token.position <= self.tail.tip
+
+
+class Syncing:
+    """Answers sync requests."""
+
+    def __init__(
+        self,
+        log: LogView,
+        user_rooms: UserRooms,
+        waiting: Waiting,
+        answers: RoomAnswers,
+        ephemera: Ephemera,
+        devices: Devices,
+    ) -> None:
+        self._log = log
+        self._user_rooms = user_rooms
+        self._waiting = waiting
+        self._answers = answers
+        self._ephemera = ephemera
+        self._devices = devices
+        self._lazy_members = LazyMembers()
+
+    @property
+    def _typing(self) -> Typing:
+        return self._ephemera.typing
+
+    async def sync(self, request: SyncRequest) -> bytes:
+        """The answer's JSON, at once if there is news, or when there is, or when the timeout has passed."""
+        since = request.since
+        if since is None or not self._log.knows(since):
+            self._lazy_members.of(request.user_id, request.device_id).arrive(None)
+            return await self._whole(request)
+        if request.device_id is not None:
+            await self._devices.acknowledge(request.user_id, request.device_id, since.to_device)
+        self._lazy_members.of(request.user_id, request.device_id).arrive(str(since))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(request.timeout, MAX_TIMEOUT) / 1000
+        while True:
+            rooms = await self._user_rooms.of(request.user_id)
+            remaining = 0.0 if request.full_state else deadline - loop.time()
+            wakes = 0
+            session = None
+            if remaining > 0:
+                session = self._waiting.session(request.user_id, _own(request), rooms.joined_audiences)
+                wakes = session.wakes
+            answer = await self._since(request, since, rooms, must=remaining <= 0)
+            if answer is not None:
+                return answer
+            assert session is not None
+            await self._waiting.wait(session, wakes, remaining)
+
+    def _token(self, until: int, counter: int, to_device: int) -> SyncToken:
+        return SyncToken(self._log.generation, until, self._typing.epoch, counter, to_device)
+
+    # From the beginning
+
+    async def _whole(self, request: SyncRequest) -> bytes:
+        rooms = await self._user_rooms.of(request.user_id)
+        until = self._log.tail.tip
+        typing, counter = self._typing.changed([m.room for m in rooms.joined()], "", 0), self._typing.counter
+        messages, given = await self._messages(request, 0, until)
+        token = self._token(until, counter, given)
+        moment = Moment(until, str(token), self._sent(request), frozenset(typing))
+        answer = await self._answers.whole(request, rooms, moment)
+        account_data = await self._ephemera.global_account_data(request, None)
+        return await self._finish(request, token, answer, account_data, messages, None)
+
+    # Since a token
+
+    async def _since(
+        self, request: SyncRequest, since: SyncToken, rooms: UserMemberships, *, must: bool
+    ) -> bytes | None:
+        """The answer, or None if there is nothing new and the request may wait."""
+        log = self._log
+        news = await news_module.read(
+            log.database, log.tail, rooms, request.user_id, request.device_id, since.position
+        )
+        typing, counter = self._changed_typing(since, rooms), self._typing.counter
+        behind = since.to_device < since.position
+        if not (news or typing or behind or must):
+            return None
+        messages: Sequence[bytes] = ()
+        given = news.until
+        if news.to_device or behind:
+            messages, given = await self._messages(request, since.to_device, news.until)
+        token = self._token(news.until, counter, given)
+        moment = Moment(news.until, str(token), self._sent(request), typing)
+        answer = await self._answers.since(request, rooms, news, moment)
+        account_data = await self._ephemera.global_account_data(request, news)
+        lists = await self._device_lists(request, since, rooms, news)
+        if not (answer or account_data or messages or lists or news.keys or must):
+            return None
+        return await self._finish(request, token, answer, account_data, messages, lists)
+
+    def _changed_typing(self, since: SyncToken, rooms: UserMemberships) -> frozenset[int]:
+        typing = self._typing
+        if since.epoch == typing.epoch and since.counter >= typing.counter:
+            return frozenset()
+        return frozenset(typing.changed([m.room for m in rooms.joined()], since.epoch, since.counter))
+
+    async def _messages(self, request: SyncRequest, after: int, until: int) -> tuple[Sequence[bytes], int]:
+        if request.device_id is None:
+            return (), until
+        return await self._devices.messages(request.user_id, request.device_id, after, until)
+
+    def _sent(self, request: SyncRequest) -> SentMembers | None:
+        if not lazily(request.filter):
+            return None
+        return self._lazy_members.of(request.user_id, request.device_id)
+
+    async def _device_lists(
+        self, request: SyncRequest, since: SyncToken, rooms: UserMemberships, news: News
+    ) -> bytes | None:
+        members = any(
+            not room.at_hand() or any(item.kept.event.type == MEMBER for item in room.items)
+            for room in news.rooms.values()
+            if room.last
+        )
+        if not (news.device_lists or news.memberships or members):
+            return None
+        changed, left = await device_list_changes(
+            self._log.database,
+            request.user_id,
+            [m.room for m in rooms.joined()],
+            since.position,
+            news.until,
+        )
+        if not (changed or left):
+            return None
+        return orjson.dumps({"changed": sorted(changed), "left": sorted(left)})
+
+    async def _finish(
+        self,
+        request: SyncRequest,
+        token: SyncToken,
+        rooms: RoomsAnswer,
+        account_data: bytes | None,
+        messages: Sequence[bytes],
+        lists: bytes | None,
+    ) -> bytes:
+        parts = [b'"next_batch":"%b"' % str(token).encode()]
+        if rooms:
+            parts.append(b'"rooms":' + rooms.json())
+        if account_data is not None:
+            parts.append(b'"account_data":' + account_data)
+        if messages:
+            parts.append(b'"to_device":' + events_json(messages))
+        if lists is not None:
+            parts.append(b'"device_lists":' + lists)
+        if request.device_id is not None:
+            parts.append(await self._devices.keys(request.user_id, request.device_id))
+        return b"{%b}" % b",".join(parts)
+
+
+def _own(request: SyncRequest) -> list[str]:
+    if request.device_id is None:
+        return [request.user_id]
+    return [request.user_id, device_audience(request.user_id, request.device_id)]
