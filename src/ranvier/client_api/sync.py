@@ -1,0 +1,34 @@
+"""Sync (sync.yaml)."""
+
+from ranvier.http.endpoints import Answer, endpoint
+from ranvier.http.request import Request
+from ranvier.http.response import Response
+from ranvier.protocol.refusal import invalid_param
+from ranvier.sync import tokens
+from ranvier.sync.filtering import Filters
+from ranvier.sync.request import SyncRequest
+from ranvier.sync.syncing import MAX_TIMEOUT, Syncing
+
+_PRESENCES = ("offline", "online", "unavailable")
+
+
+@endpoint("GET", "/_matrix/client/v3/sync")
+async def sync(request: Request, syncing: Syncing, filters: Filters) -> Answer:
+    """What is new since a token, or everything without one."""
+    requester = request.requester
+    since = request.query("since")
+    if request.query("set_presence") not in (None, *_PRESENCES):
+        raise invalid_param(f"'set_presence' must be one of {', '.join(_PRESENCES)}.")
+    wanted = await filters.named(requester.user_id, request.query("filter"))
+    answer = await syncing.sync(
+        SyncRequest(
+            requester.user_id,
+            requester.device_id,
+            tokens.parse(since) if since else None,
+            wanted,
+            full_state=request.query_bool("full_state"),
+            use_state_after=request.query_bool("use_state_after"),
+            timeout=request.query_int("timeout", 0, most=MAX_TIMEOUT),
+        )
+    )
+    return Response(200, answer)
