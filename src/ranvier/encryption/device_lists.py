@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from ranvier.store import device_lists as store
 from ranvier.store import events, state, timeline
-from ranvier.store.database import Reader
-from ranvier.store.log import Kind, read_horizon, room_audience
+from ranvier.store.database import Database, Reader
+from ranvier.store.log import Kind, read_generation, read_horizon, read_tip, room_audience
 
 
 @dataclass(slots=True)
@@ -27,6 +27,22 @@ class News:
     own_rooms: set[str] = field(default_factory=set)
     members: dict[int, set[str]] = field(default_factory=dict)
     first: dict[int, int] = field(default_factory=dict)
+
+
+class DeviceLists:
+    """Answers clients that were away for longer than their syncs tell."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def changes(self, user_id: str, generation: str, after: int) -> tuple[set[str], set[str]]:
+        """Users changed and left since a sync that read the log of this generation up to `after`."""
+        async with self._database.snapshot() as reader:
+            rooms = await store.read_own_rooms(reader, user_id)
+            until = await read_tip(reader)
+            if generation != await read_generation(reader) or after > until:
+                return await store.read_joined(reader, rooms), set()
+            return await device_list_changes(reader, user_id, rooms, after, until)
 
 
 async def device_list_changes(
@@ -53,7 +69,7 @@ async def read_news(reader: Reader, user_id: str, rooms: Collection[int], after:
     followed = set(rooms)
     if news.own_rooms:
         followed |= set(await store.read_rooms_of(reader, user_id, news.own_rooms))
-    first = await timeline.versions_in_log(reader, list(map(room_audience, followed)), after, until)
+    first = await store.read_first_versions(reader, list(map(room_audience, followed)), after, until)
     news.first = {room: first[room_audience(room)] for room in followed if room_audience(room) in first}
     if news.first:
         news.members = await store.read_members_touched(reader, news.first)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ranvier.store import tuples
 from ranvier.store.database import Entry, Reader, Transaction
-from ranvier.store.log import Kind, room_audience
+from ranvier.store.log import Kind, device_audience, room_audience
 
 
 async def read_device_keys(reader: Reader, user_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -55,6 +55,9 @@ async def delete_device_keys(transaction: Transaction, user_id: str, device_ids:
         user_id,
         [f"ed25519:{device}" for device in devices],
     )
+    for device in devices:
+        # A device that is made anew under the same id must not find the old one's counts.
+        transaction.announce(Entry(Kind.ONE_TIME_KEYS, device_audience(user_id, device), ""))
     if gone:
         await announce_device_list(transaction, user_id)
 

@@ -67,3 +67,26 @@ async def read_sharing(reader: Reader, user_ids: Collection[str], rooms: Collect
         list(rooms),
     )
     return {row[0] for row in rows}
+
+
+async def read_own_rooms(reader: Reader, user_id: str) -> list[int]:
+    """The numbers of the rooms that the user is joined to."""
+    rows = await reader.fetch(
+        "SELECT room FROM memberships WHERE user_id = $1 AND membership = 'join'", user_id
+    )
+    return [row[0] for row in rows]
+
+
+async def read_first_versions(
+    reader: Reader, audiences: Sequence[str], after: int, until: int
+) -> dict[str, int]:
+    """For each of these rooms' audiences with news in the log: the first version of its timeline that is new."""
+    rows = await reader.fetch(
+        "SELECT audience, MIN(CAST(ref AS BIGINT)) FROM log "
+        "WHERE audience = ANY($1) AND kind = ANY($2) AND position > $3 AND position <= $4 GROUP BY audience",
+        list(audiences),
+        [int(Kind.EVENT), int(Kind.STATE)],
+        after,
+        until,
+    )
+    return {row[0]: row[1] for row in rows}

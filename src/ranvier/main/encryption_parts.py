@@ -1,0 +1,23 @@
+"""The parts of the encryption floor."""
+
+from collections.abc import Callable
+
+from ranvier.encryption.cross_signing import CrossSigning
+from ranvier.encryption.device_lists import DeviceLists
+from ranvier.encryption.key_backups import KeyBackups
+from ranvier.encryption.keys import Keys
+from ranvier.encryption.to_device import ToDevice
+from ranvier.main.parts import Parts
+from ranvier.store.database import Database
+from ranvier.store.writer import Writer
+
+
+def add_encryption(
+    server_name: str, database: Database, writer: Writer, parts: Parts, now: Callable[[], int]
+) -> None:
+    """Build them."""
+    parts.add(Keys(database, writer, server_name, now))
+    parts.add(CrossSigning(database, writer))
+    parts.add(KeyBackups(database, writer))
+    parts.add(ToDevice(writer, server_name, now))
+    parts.add(DeviceLists(database))
