@@ -1,4 +1,4 @@
-"""Between the socket and the endpoints: body, route, authentication, limits, and everything that an answer needs.
+"""Between the connection and the endpoints: route, authentication, limits, body, and what every answer needs.
 
 Source: Client-Server API, "API Standards" and "Web Browser Clients".
 """
@@ -6,30 +6,38 @@ Source: Client-Server API, "API Standards" and "Web Browser Clients".
 import contextvars
 import secrets
 import string
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import count
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 import structlog
 
 from ranvier.accounts.requester import Requester
+from ranvier.http.connection import Send
 from ranvier.http.errors import response_of
+from ranvier.http.incoming import Gone
 from ranvier.http.limits import address_key, too_soon
 from ranvier.http.metrics import Traffic
 from ranvier.http.request import Headers, Request
-from ranvier.http.response import CORS, Response
+from ranvier.http.response import Response
 from ranvier.http.router import Route, Router
 from ranvier.protocol.refusal import Refusal
 from ranvier.store.writer import Busy
 
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+CURRENT: contextvars.ContextVar[Request | None] = contextvars.ContextVar("request", default=None)
+"""The request that is being answered: logs take its id from here."""
+GONE = 499
+"""What the figures count for a client that hung up before it was answered."""
+
+_SLOW_SECONDS = 1.0
+"""An answer that took longer is logged, unless its request asked to wait."""
+_BUSY_SECONDS = 2.0
+
+_log = structlog.get_logger("ranvier.http")
 
 
 class Authenticator(Protocol):
@@ -40,28 +48,8 @@ class Authenticator(Protocol):
         ...
 
 
-CURRENT: contextvars.ContextVar[Request | None] = contextvars.ContextVar("request", default=None)
-"""The request that is being answered: logs take its id from here."""
-
-_URL_BYTES = 16 * 1024
-_HEADERS = 100
-_SLOW_SECONDS = 1.0
-"""An answer that took longer is logged, unless its request asked to wait."""
-_BUSY_SECONDS = 2.0
-
-_log = structlog.get_logger("ranvier.http")
-
-
-GONE = 499
-"""What the figures count for a client that hung up before it was answered."""
-
-
-class Gone(Exception):
-    """The client hung up before its request was complete."""
-
-
 class Application:
-    """Answers the requests of one kind of listener, as an ASGI application.
+    """Answers the requests of one kind of listener.
 
     `forwarded` says that a proxy in front, which sets `X-Forwarded-For` itself, is trusted. `strays`
     counts the requests that found no endpoint.
@@ -77,23 +65,26 @@ class Application:
         self._numbers = count(1)
         self._strays = strays
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""
-        if scope["method"] == "OPTIONS":
+        if request.method == "OPTIONS":
             # No logic of the endpoint may run, and every path answers.
-            await send({"type": "http.response.start", "status": 204, "headers": CORS})
-            await send({"type": "http.response.body"})
+            await send(Response(204, headers=[]))
             return
         started = perf_counter()
-        request = self._request(scope)
+        request.id = f"{self._prefix}-{next(self._numbers)}"
+        if self._forwarded:
+            request.client_address = _forwarded_for(request.headers) or request.client_address
         CURRENT.set(request)
         traffic, status, size = self._strays, GONE, 0
         try:
             try:
-                route = self._route(request)
+                route, request.parameters = self._router.find(
+                    request.method, request.raw_path.decode("ascii")
+                )
                 traffic = route.traffic
                 traffic.begin()
-                response = await self._answer(route, request, receive)
+                response = await self._answer(route, request)
             except Gone:
                 return
             except Exception as error:
@@ -101,37 +92,14 @@ class Application:
                     traffic.begin()
                 response = _response_to(error, request)
             status = response.status
-            size = await _send(response, send, request)
+            size = await send(response)
         finally:
             seconds = perf_counter() - started
             traffic.finish(status, seconds, size)
             if seconds > _SLOW_SECONDS and b"timeout=" not in request.query_string:
                 _log.info("slow answer", path=_shown(request), status=status, seconds=round(seconds, 3))
 
-    def _request(self, scope: Scope) -> Request:
-        client = scope["client"]
-        address = client[0] if client else ""
-        if self._forwarded:
-            address = _forwarded_for(scope["headers"]) or address
-        return Request(
-            scope["method"],
-            scope["raw_path"],
-            scope["query_string"],
-            scope["headers"],
-            address,
-            f"{self._prefix}-{next(self._numbers)}",
-            scope["state"],
-        )
-
-    def _route(self, request: Request) -> Route:
-        if len(request.raw_path) + len(request.query_string) > _URL_BYTES:
-            raise Refusal("M_TOO_LARGE", f"The URL is longer than {_URL_BYTES} bytes.", status=414)
-        if len(request.headers) > _HEADERS:
-            raise Refusal("M_TOO_LARGE", f"There are more than {_HEADERS} headers.", status=431)
-        route, request.parameters = self._router.find(request.method, request.raw_path.decode("ascii"))
-        return route
-
-    async def _answer(self, route: Route, request: Request, receive: Receive) -> Response:
+    async def _answer(self, route: Route, request: Request) -> Response:
         endpoint = route.endpoint
         if endpoint.access != "open":
             token = _token_of(request)
@@ -149,9 +117,9 @@ class Application:
             if wait:
                 raise too_soon(wait)
         if endpoint.streams_body:
-            request.stream = _stream(request, receive, endpoint.body_limit)
+            request.stream = _stream(request, endpoint.body_limit)
         elif request.method != "GET":
-            request.body = await _read(request, receive, endpoint.body_limit)
+            request.body = await _read(request, endpoint.body_limit)
         answer = await route.call(request)
         if type(answer) is dict:
             return Response(200, orjson.dumps(answer))
@@ -194,42 +162,30 @@ def _check_length(request: Request, limit: int) -> None:
             raise _too_large(limit)
 
 
-async def _read(request: Request, receive: Receive, limit: int) -> bytes:
+async def _read(request: Request, limit: int) -> bytes:
     _check_length(request, limit)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Gone
-    body: bytes = message["body"]
-    if not message["more_body"] and len(body) <= limit:
-        return body
-    pieces = bytearray(body)
-    while message["more_body"] and len(pieces) <= limit:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Gone
-        pieces += message["body"]
-    if len(pieces) > limit:
+    read = request.incoming.read
+    body = await read()
+    if not request.incoming.is_complete:
+        pieces = bytearray(body)
+        while len(pieces) <= limit and (piece := await read()):
+            pieces += piece
+        body = bytes(pieces)
+    if len(body) > limit:
         raise _too_large(limit)
-    return bytes(pieces)
+    return body
 
 
-def _stream(request: Request, receive: Receive, limit: int) -> Callable[[], AsyncIterator[bytes]]:
-    """The body in pieces. The connection itself bounds how long they may take."""
+def _stream(request: Request, limit: int) -> Callable[[], AsyncIterator[bytes]]:
     _check_length(request, limit)
 
     async def pieces() -> AsyncIterator[bytes]:
         size = 0
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Gone
-            more = message["more_body"]
-            size += len(message["body"])
+        while piece := await request.incoming.read():
+            size += len(piece)
             if size > limit:
                 raise _too_large(limit)
-            if message["body"]:
-                yield message["body"]
+            yield piece
 
     return pieces
 
@@ -248,31 +204,3 @@ def _response_to(error: Exception, request: Request) -> Response:
 def _shown(request: Request) -> str:
     # Without the query, which may hold a token.
     return request.raw_path[:300].decode("ascii", "replace")
-
-
-async def _send(response: Response, send: Send, request: Request) -> int:
-    """Send the answer; gives the bytes of its body."""
-    headers: list[tuple[bytes, bytes]] = [*CORS, *response.headers]
-    if response.stream is None:
-        body = response.body
-        headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        return len(body)
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    return await _send_stream(response.stream, send, request)
-
-
-async def _send_stream(stream: AsyncIterator[bytes], send: Send, request: Request) -> int:
-    size = 0
-    try:
-        async for piece in stream:
-            if request.is_gone:
-                break
-            size += len(piece)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
-    await send({"type": "http.response.body", "body": b""})
-    return size

@@ -3,21 +3,15 @@
 import asyncio
 import resource
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
-from uvicorn.config import Config
-from uvicorn.server import ServerState
-
-from ranvier.http.connection import Connection
+from ranvier.http.connection import Answer, Connection, Connections
 
 _BACKLOG = 2048
-_KEEP_ALIVE_SECONDS = 120
-"""Longer than the reverse proxies in use keep theirs, so that it is not this side which closes."""
 _SWEEP_SECONDS = 5
 _FILES_KEPT = 256
 """File descriptors that connections leave to the database, media and logs."""
@@ -81,23 +75,11 @@ class Address:
 
 
 class Listening:
-    """One application on its sockets. `start`, then `stop_accepting`, then `drain`."""
+    """What answers requests, on its sockets. `start`, then `stop_accepting`, then `drain`."""
 
-    def __init__(self, application: Callable[..., Any], addresses: Iterable[Address]) -> None:
-        self._config = Config(
-            application,
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            backlog=_BACKLOG,
-        )
-        self._config.load()
+    def __init__(self, answer: Answer, addresses: Iterable[Address]) -> None:
         self._addresses = list(addresses)
-        self._state = ServerState()
+        self._connections = Connections(answer, _raise_file_limit() - _FILES_KEPT)
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
         self.bound: list[Address] = []
@@ -114,15 +96,12 @@ class Listening:
                 opened.close()
             raise
         self._tick()
-        most = _raise_file_limit() - _FILES_KEPT
         loop = asyncio.get_running_loop()
         for address, opened in zip(self._addresses, sockets, strict=True):
             name = opened.getsockname()
             self.bound.append(address if address.path is not None else Address(name[0], name[1]))
             self._servers.append(
-                await loop.create_server(
-                    lambda: Connection(self._config, self._state, {}, most), sock=opened, backlog=_BACKLOG
-                )
+                await loop.create_server(lambda: Connection(self._connections), sock=opened, backlog=_BACKLOG)
             )
         self._sweeper = asyncio.create_task(self._watch(), name="connections")
 
@@ -136,25 +115,25 @@ class Listening:
                 self.sweep(asyncio.get_running_loop().time())
 
     def _tick(self) -> None:
-        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        self._connections.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
 
     def sweep(self, now: float) -> None:
         """Close the connections whose clients are too slow; `now` is the loop's time."""
-        for connection in list(self._state.connections):
-            if isinstance(connection, Connection) and connection.overdue(now):
-                connection.transport.abort()
+        for connection in list(self._connections.open):
+            if connection.is_overdue(now):
+                connection.abort()
 
     @property
     def connections(self) -> int:
         """How many are open."""
-        return len(self._state.connections)
+        return len(self._connections.open)
 
     def stop_accepting(self) -> None:
         """Take no more connections; close those that ask for nothing, and the others after their answer."""
         for server in self._servers:
             server.close()
-        for connection in list(self._state.connections):
-            connection.shutdown()
+        for connection in list(self._connections.open):
+            connection.end()
         for address in self.bound:
             if address.path is not None:
                 with suppress(FileNotFoundError):
@@ -164,23 +143,23 @@ class Listening:
         """Wait until every request is answered, for so long at most, then give up; answers whether all were."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        tasks = set(self._state.tasks)
+        tasks = set(self._connections.tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
-        unanswered = [task for task in self._state.tasks if not task.done()]
+        unanswered = [task for task in self._connections.tasks if not task.done()]
         for task in unanswered:
             task.cancel()
         if unanswered:
             await asyncio.wait(unanswered, timeout=1)
         # What is still in the sockets' buffers goes out before the connections close.
         for _ in range(int(seconds * 100)):
-            if not self._state.connections:
+            if not self._connections.open:
                 break
-            for connection in list(self._state.connections):
-                connection.shutdown()
+            for connection in list(self._connections.open):
+                connection.end()
             await asyncio.sleep(0.01)
-        for connection in list(self._state.connections):
-            connection.transport.abort()
+        for connection in list(self._connections.open):
+            connection.abort()
         return not unanswered
 
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from ranvier.accounts.requester import Requester
+from ranvier.http.incoming import Incoming
 from ranvier.protocol import canonical_json
 from ranvier.protocol.refusal import Refusal, bad_json, invalid_param
 
@@ -29,11 +30,11 @@ class Request:
         "client_address",
         "headers",
         "id",
+        "incoming",
         "method",
         "parameters",
         "query_string",
         "raw_path",
-        "state",
         "stream",
     )
 
@@ -44,16 +45,15 @@ class Request:
         query_string: bytes,
         headers: Headers,
         client_address: str,
-        request_id: str,
-        state: dict[str, Any] | None = None,
+        incoming: Incoming,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
         self.query_string = query_string
         self.headers = headers
         self.client_address = client_address
-        self.id = request_id
-        self.state = state
+        self.incoming = incoming
+        self.id = ""
         self.parameters: dict[str, str] = {}
         self.body = b""
         self.stream: Callable[[], AsyncIterator[bytes]] | None = None
@@ -72,13 +72,12 @@ class Request:
 
         For requests that wait long: nothing else tells them.
         """
-        if self.state is not None:
-            self.state["when_gone"] = call
+        self.incoming.when_gone = call
 
     @property
     def is_gone(self) -> bool:
         """Whether the client hung up."""
-        return self.state is not None and "gone" in self.state
+        return self.incoming.is_gone
 
     @property
     def requester(self) -> Requester:

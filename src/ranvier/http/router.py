@@ -6,6 +6,7 @@ does not see the decoded one.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from ranvier.http.endpoints import Bound, Endpoint, bind
@@ -13,6 +14,7 @@ from ranvier.http.limits import Bucket, Limits
 from ranvier.http.metrics import Traffic
 from ranvier.protocol.refusal import Refusal, invalid_param
 
+_IDENTIFIER = 300
 _SEGMENTS = 32
 """Segments of a path at most; the specification's longest has eleven."""
 
@@ -121,6 +123,11 @@ class Router:
 def _decode(segment: str) -> str:
     if "%" not in segment:
         return segment
+    # Identifiers return again and again; what is longer than one is not kept.
+    return _unquote_often(segment) if len(segment) <= _IDENTIFIER else _unquote(segment)
+
+
+def _unquote(segment: str) -> str:
     try:
         text = unquote_to_bytes(segment).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -128,3 +135,6 @@ def _decode(segment: str) -> str:
     if "\0" in text:
         raise invalid_param("A part of the path holds the character U+0000, which no identifier may.")
     return text
+
+
+_unquote_often = lru_cache(maxsize=8192)(_unquote)

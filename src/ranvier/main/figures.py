@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ranvier import __version__
-from ranvier.http.application import Asgi, Receive, Scope, Send
+from ranvier.http.connection import Answer, Send
 from ranvier.http.metrics import CONTENT_TYPE, Family, Histogram, Sample, Traffic, families_of, render
+from ranvier.http.request import Request
+from ranvier.http.response import Response
 from ranvier.http.router import Route
 from ranvier.store.writer import Writer
 
@@ -201,14 +203,13 @@ def _process(started: float) -> Iterator[Family]:
         yield Family("process_open_fds", "gauge", "Open file descriptors.", [Sample(count)])
 
 
-def metrics_application(text: Callable[[], bytes]) -> Asgi:
-    """An application that shows the figures, whatever the path."""
+def metrics_answer(text: Callable[[], bytes]) -> Answer:
+    """What shows the figures, whatever the path."""
 
-    async def show(scope: Scope, receive: Receive, send: Send) -> None:
-        known = scope["method"] in ("GET", "HEAD")
-        body = text() if known else b""
-        headers = [(b"content-type", CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200 if known else 405, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    async def show(request: Request, send: Send) -> None:
+        if request.method in ("GET", "HEAD"):
+            await send(Response(200, text(), [(b"content-type", CONTENT_TYPE)]))
+        else:
+            await send(Response(405, headers=[]))
 
     return show

@@ -14,11 +14,12 @@ import uvloop
 
 from ranvier import __version__
 from ranvier.config import Config, Listener
-from ranvier.http.application import Application, Asgi, Receive, Scope, Send
+from ranvier.http.connection import Answer, Send
 from ranvier.http.listening import Address, AddressTaken, Listening
+from ranvier.http.request import Request
 from ranvier.main.compose import ALL_ROLES, Composition, compose
 from ranvier.main.databases import CannotStart
-from ranvier.main.figures import Figures, metrics_application
+from ranvier.main.figures import Figures, metrics_answer
 from ranvier.main.logs import start_logging
 
 _SWITCH_SECONDS = 0.0005
@@ -101,7 +102,7 @@ class Process:
         return process
 
     def _listening(self, listener: Listener, metrics: bool) -> Listening:
-        shown = metrics_application(self.figures.text)
+        shown = metrics_answer(self.figures.text)
         if listener.kind == "metrics":
             return Listening(shown, _addresses(listener))
         application = self.composition.application(listener.resources, forwarded=listener.x_forwarded)
@@ -121,12 +122,11 @@ class Process:
         await self.composition.stop()
 
 
-def _either(application: Application, shown: Asgi) -> Asgi:
+def _either(application: Answer, shown: Answer) -> Answer:
     """The application, with the figures at their path."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        chosen = shown if scope["raw_path"] == _METRICS_PATH else application
-        await chosen(scope, receive, send)
+    async def answer(request: Request, send: Send) -> None:
+        await (shown if request.raw_path == _METRICS_PATH else application)(request, send)
 
     return answer
 
