@@ -132,25 +132,20 @@ class Contract:
             verdicts = [self._response_faults(op, status, headers, body) for op, _ in found]
         self._raise_unless_one_passes(verdicts, f"answer {status} to {method} {path}")
 
-    def check_exchange(self, row: Mapping[str, Any]) -> None:
-        """Checks a recorded request and its answer.
+    def check_exchange(self, row: Mapping[str, Any], *, request: bool = True) -> None:
+        """Checks a recorded request and its answer; with `request` False the answer alone.
 
-        Fields: `method`, `path` (raw), `status`; optional `api`, `query` (raw string), `request_headers`,
-        `request_body`, `response_headers`, `response_body` (text, or JSON). A request that was answered with
-        400 was refused as malformed, so only its answer is checked.
+        Fields: `method`, `path` (raw), `status` (None: no answer came); optional `api`, `query` (raw string),
+        `request_headers`, `request_body`, `response_headers`, `response_body` (text, or JSON). A request that was
+        refused with 400, 404 or 405 may be malformed, so only its answer is checked.
         """
         api, method, path, status = row.get("api"), row["method"], row["path"], row["status"]
-        if status not in (400, 404, 405):
-            self.check_request(
-                api,
-                method,
-                path,
-                row.get("query", ""),
-                row.get("request_headers", {}),
-                _octets(row.get("request_body")),
-            )
-        body = _octets(row.get("response_body")) or b""
-        self.check_response(api, method, path, status, row.get("response_headers", {}), body)
+        if request and status not in (400, 404, 405):
+            headers, body = row.get("request_headers", {}), _octets(row.get("request_body"))
+            self.check_request(api, method, path, row.get("query", ""), headers, body)
+        if status is not None:
+            body = _octets(row.get("response_body")) or b""
+            self.check_response(api, method, path, status, row.get("response_headers", {}), body)
 
     def _raise_unless_one_passes(self, verdicts: Sequence[list[str]], what: str) -> None:
         if not any(faults == [] for faults in verdicts):
@@ -284,18 +279,27 @@ def _octets(value: Json) -> bytes | None:
 
 
 def main() -> None:
-    """Checks a file of recorded traffic; exit status 1 when anything breaks the specification."""
-    contract, violations, total = Contract(), 0, 0
+    """Checks a file of recorded traffic; exit status 1 when an answer breaks the specification.
+
+    What clients ask for against the specification is told, but is no fault of the server.
+    """
+    contract, answers, requests, total = Contract(), 0, 0, 0
     with pathlib.Path(sys.argv[1]).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             total += 1
+            row = json.loads(line)
             try:
-                contract.check_exchange(json.loads(line))
+                contract.check_exchange(row, request=False)
             except ContractViolation as violation:
-                violations += 1
+                answers += 1
                 print(f"{sys.argv[1]}:{number}: {violation}")
-    print(f"{total} exchanges, {violations} against the specification")
-    sys.exit(1 if violations else 0)
+            try:
+                contract.check_exchange({**row, "status": None})
+            except ContractViolation as violation:
+                requests += 1
+                print(f"{sys.argv[1]}:{number}: {violation}")
+    print(f"{total} exchanges against the specification: {answers} answers, {requests} requests of clients")
+    sys.exit(1 if answers else 0)
 
 
 if __name__ == "__main__":
