@@ -33,7 +33,7 @@ async def get_push_rule(request: Request, rules: PushRuleBook) -> Answer:
     return rule_json(kind, found, user_id)
 
 
-@endpoint("PUT", _RULE, rate_limit="default")
+@endpoint("PUT", _RULE, rate_limit="other")
 async def set_push_rule(request: Request, rules: PushRuleBook) -> Answer:
     """Add a rule, or change one of the user's own."""
     kind, rule_id = _named(request)

@@ -7,7 +7,7 @@ from ranvier.rooms.read_markers import FULLY_READ, ReadMarkers
 from ranvier.rooms.receipts import PRIVATE, READ
 
 
-@endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/read_markers", rate_limit="default")
+@endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/read_markers", rate_limit="other")
 async def set_read_marker(request: Request, markers: ReadMarkers) -> Answer:
     """Set the fully-read marker, and send receipts on the way."""
     body = request.json()

@@ -7,7 +7,7 @@ from ranvier.rooms.read_markers import FULLY_READ, ReadMarkers
 from ranvier.rooms.receipts import PRIVATE, READ
 
 
-@endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}", rate_limit="default")
+@endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}", rate_limit="other")
 async def post_receipt(request: Request, markers: ReadMarkers) -> Answer:
     """Say up to which event one has read."""
     kind = request.parameters["receiptType"]

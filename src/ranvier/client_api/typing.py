@@ -9,7 +9,7 @@ from ranvier.rooms.typing import Typing
 DEFAULT_TIMEOUT = 30_000
 
 
-@endpoint("PUT", "/_matrix/client/v3/rooms/{roomId}/typing/{userId}", rate_limit="default")
+@endpoint("PUT", "/_matrix/client/v3/rooms/{roomId}/typing/{userId}", rate_limit="other")
 async def set_typing(request: Request, sending: Sending, typing: Typing) -> Answer:
     """Say that one is typing, or no longer."""
     user_id = request.parameters["userId"]
@@ -23,7 +23,7 @@ async def set_typing(request: Request, sending: Sending, typing: Typing) -> Answ
         raise bad_json("'timeout' must be a number of milliseconds.")
     room, _ = await sending.joined_room(user_id, request.parameters["roomId"])
     if starts:
-        typing.start(room.nid, user_id, timeout)
+        typing.begin(room.nid, user_id, timeout)
     else:
-        typing.stop(room.nid, user_id)
+        typing.end(room.nid, user_id)
     return {}

@@ -41,7 +41,7 @@ class Parts:
 
     def __init__(self, bell: Bell) -> None:
         self.by_type: dict[type, object] = {}
-        self._bell = bell
+        self.bell = bell
         self._hearing: list[Callable[[Sequence[Entry]], None]] = []
         self._startable: list[Startable] = []
         self._stoppable: list[Stoppable] = []
@@ -63,6 +63,13 @@ class Parts:
             self._stoppable.append(part)
         return part
 
+    def get(self, kind: type[Part]) -> Part:
+        """The part of that type; raises `LookupError` if it was not built yet."""
+        found = self.by_type.get(kind)
+        if not isinstance(found, kind):
+            raise LookupError(f"{kind.__name__} is not composed yet")
+        return found
+
     def announce(self, entries: Sequence[Entry]) -> None:
         """What the writer committed: caches hear it first, then the bell rings for those who wait."""
         if not entries:
@@ -70,7 +77,7 @@ class Parts:
         for heard in self._hearing:
             heard(entries)
         audiences = frozenset(entry.audience for entry in entries)
-        self._bell.ring(Ring(entries[0].position - 1, entries[-1].position, audiences))
+        self.bell.ring(Ring(entries[0].position - 1, entries[-1].position, audiences))
 
     async def start(self) -> None:
         """Start all, in order."""

@@ -3,6 +3,7 @@
 An epoch names this memory: a client whose token names another one is sent what is true now.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 
@@ -11,6 +12,7 @@ from ranvier.store.log import room_audience
 MAX_TIMEOUT = 120_000
 """Milliseconds for which a client may say at most that its user types."""
 _IDLE_ROOMS = 10_000
+_SECOND = 1.0
 _CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -24,8 +26,22 @@ class Typing:
         self._changed: dict[int, int] = {}
         self.epoch = "".join(secrets.choice(_CHARACTERS) for _ in range(8))
         self.counter = 0
+        self._clock: asyncio.TimerHandle | None = None
 
-    def start(self, room: int, user_id: str, timeout: int) -> None:
+    def start(self) -> None:
+        """Let typing end by itself from now on."""
+        self._clock = asyncio.get_running_loop().call_later(_SECOND, self._tick)
+
+    def stop(self) -> None:
+        """Stop the clock."""
+        if self._clock is not None:
+            self._clock.cancel()
+
+    def _tick(self) -> None:
+        self.expire()
+        self.start()
+
+    def begin(self, room: int, user_id: str, timeout: int) -> None:
         """The user types for so many milliseconds, unless they say otherwise before."""
         typing = self._until.setdefault(room, {})
         known = user_id in typing
@@ -33,14 +49,14 @@ class Typing:
         if not known:
             self._change(room)
 
-    def stop(self, room: int, user_id: str) -> None:
+    def end(self, room: int, user_id: str) -> None:
         """The user has stopped, or sent what they typed."""
         typing = self._until.get(room)
         if typing is not None and typing.pop(user_id, None) is not None:
             self._change(room)
 
     def expire(self) -> None:
-        """Drop those whose time is over; to be called about every second."""
+        """Drop those whose time is over."""
         now = self._now()
         for room, typing in list(self._until.items()):
             over = [user_id for user_id, until in typing.items() if until <= now]

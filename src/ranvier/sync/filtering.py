@@ -40,7 +40,7 @@ class Filters:
     async def _read(self, user_id: str, name: str) -> Filter:
         if not name.isdecimal() or len(name) > 18:
             raise invalid_param("'filter' must be the id of a filter, or a JSON object.")
-        definition = await store.read(self._database, user_id, int(name))
+        definition = await store.find(self._database, user_id, int(name))
         if definition is None:
             raise not_found(f"You have no filter {name}.")
         return parse_filter(orjson.loads(definition))

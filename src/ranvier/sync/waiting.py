@@ -6,9 +6,9 @@ finds its audiences in place; idle ones are dropped.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from ranvier.store.database import Entry
+from ranvier.bus.local import Ring
 
 _SESSIONS = 20_000
 
@@ -101,9 +101,9 @@ class Waiting:
         for session in self._by_audience.get(audience, ()):
             session.wake()
 
-    def heard(self, entries: Sequence[Entry]) -> None:
-        """Follow the log."""
-        for audience in {entry.audience for entry in entries}:
+    def hear(self, ring: Ring) -> None:
+        """The bell rang: the log has news."""
+        for audience in ring.audiences:
             self.wake(audience)
 
     def close(self) -> None:
