@@ -1,13 +1,15 @@
 """The server's endpoints against the specification, and docs/endpoints.md against both."""
 
-import pathlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from tests.spec.coverage import compare, render, served_operations
 from tests.spec.operations import snake_case
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "endpoints.md"
+from ranvier.config import build, read_text
+
+PAGE = Path(__file__).parents[2] / "docs" / "endpoints.md"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ def server_endpoints() -> list[Mount]:
 
 def test_every_endpoint_stands_where_the_specification_says_and_asks_what_it_says() -> None:
     assert compare(server_endpoints()) == []
+
+
+def test_every_rate_limit_is_one_that_the_configuration_knows() -> None:
+    known = build(read_text("server_name: example.org", "homeserver.yaml"), Path.cwd()).rate_limits
+    asked = {endpoint.rate_limit for endpoint in server_endpoints()} - {None}
+    assert asked <= set(known)
 
 
 def test_the_page_of_endpoints_tells_what_is_there() -> None:
