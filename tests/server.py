@@ -20,7 +20,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import pytest
@@ -28,7 +28,9 @@ import yaml
 from tests.http_client import Client, path_of
 
 from ranvier.config import Config, build, read_text
-from ranvier.main.process import Process
+
+if TYPE_CHECKING:
+    from ranvier.main.process import Process
 
 SERVER_NAME = "ranvier.test"
 ClientT = TypeVar("ClientT", bound=Client)
@@ -212,6 +214,9 @@ async def login(client: Client, localpart: str, password: str = PASSWORD, **body
 
 async def start_server(folder: Path, **overrides: Any) -> Server:
     """A server in this process with data in the folder; `close` it."""
+    # Tests of lower floors load this file too, and need not load the whole server.
+    from ranvier.main.process import Process
+
     config = configuration(folder, **overrides)
     return Server(await Process.start(config), config)
 
@@ -262,9 +267,8 @@ class ServerProcess:
             "resources": [{"names": ["client", "federation"]}],
         }
         self.config = folder / "homeserver.yaml"
-        found = settings(
-            listeners=[listener], **{"logging": {"level": "info", "format": "json"}, **overrides}
-        )
+        logging = {"level": "info", "format": "json"}
+        found = settings(**{"listeners": [listener], "logging": logging, **overrides})
         self.config.write_text(yaml.safe_dump(found), encoding="utf-8")
         self.log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None

@@ -132,7 +132,7 @@ def _token_of(request: Request) -> str | None:
     if header is not None and header[:7].lower() == "bearer ":
         return header[7:].strip() or None
     # COMPAT(older clients): the token may stand in the query.
-    return request.query("access_token") if b"access_token" in request.query_string else None
+    return request.query("access_token") or None if b"access_token" in request.query_string else None
 
 
 def _forwarded_for(headers: Headers) -> str | None:

@@ -14,6 +14,8 @@ from ranvier.protocol.refusal import Refusal
 
 _KEYS = 50_000
 """Users or addresses that a bucket remembers at most."""
+_NEVER = 1e9
+"""Seconds until a call is allowed again where `per_second` is 0: thirty years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Bucket:
     __slots__ = ("_ahead", "_full_at", "_interval", "_now")
 
     def __init__(self, limit: RateLimit, now: Callable[[], float]) -> None:
-        self._interval = 1 / limit.per_second if limit.per_second > 0 else math.inf
+        self._interval = 1 / limit.per_second if limit.per_second > 0 else _NEVER
         # A burst of nothing would refuse the first call for ever.
         self._ahead = self._interval * (max(limit.burst_count, 1) - 1)
         self._full_at: dict[str, float] = {}
@@ -92,7 +94,7 @@ class Limits:
 
 def too_soon(seconds: float) -> Refusal:
     """The refusal that says when to come back."""
-    milliseconds = min(math.ceil(seconds * 1000), 2**53 - 1) if math.isfinite(seconds) else 86_400_000
+    milliseconds = math.ceil(seconds * 1000)
     return Refusal(
         "M_LIMIT_EXCEEDED",
         f"Too many requests: come back in {-(-milliseconds // 1000)} s.",

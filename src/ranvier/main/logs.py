@@ -69,5 +69,5 @@ def start_logging(level: str, form: Literal["console", "json"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # What its libraries say in passing is of use only to who looks for it.
-    for chatty in ("uvicorn.error", "asyncio", "aiohttp.client", "PIL"):
+    for chatty in ("asyncio", "aiohttp.client", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
