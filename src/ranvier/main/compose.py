@@ -14,14 +14,18 @@ from ranvier.http.metrics import Traffic
 from ranvier.http.router import Route, Router, route_of
 from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.databases import claim, open_database
+from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.keys import load_signing_keys
 from ranvier.main.parts import Parts
+from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resource_of
+from ranvier.main.sync_parts import add_sync
 from ranvier.protocol.signing import SigningKey
 from ranvier.store import log
 from ranvier.store.database import Database
 from ranvier.store.log import Tail
 from ranvier.store.writer import Writer
+from ranvier.sync.syncing import LogView
 
 CLIENTS = "clients"
 ALL_ROLES = frozenset({CLIENTS})
@@ -40,7 +44,7 @@ class Ground:
     server_name: str
     signing_keys: list[SigningKey]
     database: Database
-    tail: Tail
+    log: LogView
     writer: Writer
     bell: Bell
 
@@ -88,7 +92,10 @@ async def compose(
         parts = Parts(bell)
         tail = Tail(await log.read_tip(database))
         writer = Writer(database, tail, parts.announce)
-        ground = Ground(server_name, keys, database, tail, writer, bell)
+        generation, horizon = await log.read_generation(database), await log.read_horizon(database)
+        ground = Ground(
+            server_name, keys, database, LogView(database, tail, generation, horizon), writer, bell
+        )
         return _build(config, ground, parts, now)
     except BaseException:
         await database.close()
@@ -105,6 +112,13 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
             time.monotonic,
         )
     )
+
+    # encryption
+    add_encryption(ground.server_name, ground.database, ground.writer, parts, now)
+
+    # rooms
+    add_rooms(config, ground.server_name, ground.signing_keys[0], ground.database, ground.writer, parts, now)
+    add_sync(parts, ground.database, ground.writer, ground.log, now)
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)

@@ -47,13 +47,14 @@ def relation_of(content: Mapping[str, Any]) -> Relation | None:
     if (
         not isinstance(rel_type, str)
         or not 0 < len(rel_type.encode()) <= _MAX_ID_BYTES
+        or "\0" in rel_type
         or not _is_event_id(event_id)
     ):
         return None
     if rel_type != ANNOTATION:
         return Relation(rel_type, event_id)
     key = relates_to.get("key")
-    return Relation(rel_type, event_id, key) if isinstance(key, str) else None
+    return Relation(rel_type, event_id, key) if isinstance(key, str) and "\0" not in key else None
 
 
 def replied_event_of(content: Mapping[str, Any]) -> str | None:
@@ -65,7 +66,12 @@ def replied_event_of(content: Mapping[str, Any]) -> str | None:
 
 
 def _is_event_id(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value.startswith("$") and 1 < len(value.encode()) <= _MAX_ID_BYTES
+    return (
+        isinstance(value, str)
+        and value.startswith("$")
+        and 1 < len(value.encode()) <= _MAX_ID_BYTES
+        and "\0" not in value
+    )
 
 
 # Threads

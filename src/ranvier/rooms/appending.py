@@ -19,6 +19,7 @@ from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
 from ranvier.rooms.unread import MENTIONED, Counted, RoomCounters, Unread
 from ranvier.store import events as events_store
+from ranvier.store import relations as relations_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store.database import Entry, Transaction
@@ -177,6 +178,9 @@ class Appending(Work[Proposal, list[str]]):
 
     def _start(self, proposal: Proposal) -> Head:
         if proposal.creates:
+            if proposal.room.version.room_id_is_create_event_id:
+                # A second attempt makes another create event.
+                proposal.room.room_id = ""
             return Head(0, (), Map(), Root(self._line_numbers.take(), 0), complete=True)
         head = self._tentative.get(proposal.room.nid) or proposal.room.head
         if head is None:
@@ -446,4 +450,5 @@ async def _write_redaction(transaction: Transaction, made: Made) -> None:
     assert made.target is not None
     target = made.target
     if await events_store.mark_redacted(transaction, target.event.event_id, made.kept.event.event_id):
+        await relations_store.delete_child(transaction, target.nid)
         transaction.announce(Entry(Kind.REDACTION, room_audience(target.room), str(target.nid), target))

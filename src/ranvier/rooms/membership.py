@@ -3,26 +3,48 @@
 Source: Client-Server API, "Room membership". Rooms that only other servers know need federation, and are refused.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from ranvier.protocol.identifiers import server_name_of
+from ranvier.protocol.identifiers import (
+    BadIdentifier,
+    check_room_alias,
+    check_room_id,
+    check_user_id,
+    server_name_of,
+)
 from ranvier.protocol.power_levels import power_levels_of
-from ranvier.protocol.refusal import Refusal, forbidden, not_found
+from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.creation import Profile
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind
 from ranvier.store.writer import Writer
 
+MAX_ALLOWED_ROOMS: Final = 50
+"""Rooms of a restricted join rule that are looked at for the one who wants to join."""
+_AT_ONCE: Final = 64
+_AUTHORISER: Final = "join_authorised_via_users_server"
+
 
 class Memberships:
-    """Changes who is in a room."""
+    """Changes who is in a room. With `leaving_forgets`, a room that a user leaves is forgotten at once."""
 
     def __init__(
-        self, server_name: str, database: Database, writer: Writer, heads: Heads, appending: Appending, profile: Profile
+        self,
+        server_name: str,
+        database: Database,
+        writer: Writer,
+        heads: Heads,
+        appending: Appending,
+        profile: Profile,
+        *,
+        leaving_forgets: bool = False,
     ) -> None:
         self._server_name = server_name
         self._database = database
@@ -30,37 +52,54 @@ class Memberships:
         self._heads = heads
         self._appending = appending
         self._profile = profile
+        self._leaving_forgets = leaving_forgets
 
     async def resolve(self, room_id_or_alias: str) -> str:
         """The room id that an id or a local alias means."""
-        if room_id_or_alias.startswith("!"):
-            return room_id_or_alias
-        if not room_id_or_alias.startswith("#"):
-            raise Refusal("M_INVALID_PARAM", f"'{room_id_or_alias}' is neither a room id nor a room alias.")
+        try:
+            if room_id_or_alias.startswith("#"):
+                check_room_alias(room_id_or_alias)
+            else:
+                check_room_id(room_id_or_alias)
+                return room_id_or_alias
+        except BadIdentifier as error:
+            raise invalid_param(f"This is neither a room ID nor a room alias: {error}") from error
         found = await store.alias(self._database, room_id_or_alias)
         if found is None:
             raise not_found(f"There is no room with the alias {room_id_or_alias}.")
         return found[0]
 
     async def join(
-        self, user_id: str, room_id: str, *, reason: str | None = None, content: Mapping[str, Any] | None = None
-    ) -> None:
-        """Join a room that this server is in; one who is in it stays in it."""
+        self,
+        user_id: str,
+        room_id: str,
+        *,
+        reason: str | None = None,
+        content: Mapping[str, Any] | None = None,
+        is_guest: bool = False,
+    ) -> str:
+        """Join a room that this server is in; one who is in it stays in it. Answers the membership's event.
+
+        `content` is what else the membership shall say; the user's profile stands in where it is silent.
+        """
         room, head = await self._room(room_id, [user_id])
-        if _membership(head, user_id) == "join" and content is None:
-            return
-        joined: dict[str, Any] = {**(content or {}), "membership": "join", **await self._profile(user_id)}
-        if reason is not None:
-            joined["reason"] = reason
+        standing = head.state.get((MEMBER, user_id))
+        if standing is not None and _membership(head, user_id) == "join" and content is None:
+            return standing.event.event_id
+        joined: dict[str, Any] = {**await self._profile(user_id), **(content or {}), "membership": "join"}
+        joined.pop(_AUTHORISER, None)
+        if is_guest:
+            _refuse_guest(head)
+            joined["kind"] = "guest"
         authoriser = await self._authoriser(room, head, user_id)
         if authoriser is not None:
-            joined["join_authorised_via_users_server"] = authoriser
-        await self._append(room, Draft(user_id, MEMBER, joined, user_id))
+            joined[_AUTHORISER] = authoriser
+        return await self._change(room, user_id, user_id, joined, reason)
 
     async def invite(
         self, sender: str, room_id: str, target: str, *, reason: str | None = None, is_direct: bool = False
-    ) -> None:
-        """Invite a user of this server."""
+    ) -> str:
+        """Invite a user of this server. One who is invited already gets the newer invite."""
         self._refuse_remote(target)
         room, head = await self._room(room_id, [sender, target])
         self._refuse_outsider(head, sender, room_id)
@@ -70,112 +109,151 @@ class Memberships:
         content = {"membership": "invite", **await self._profile(target)}
         if is_direct:
             content["is_direct"] = True
-        await self._change(room, sender, target, content, reason)
+        return await self._change(room, sender, target, content, reason)
 
-    async def knock(self, user_id: str, room_id: str, *, reason: str | None = None) -> None:
-        """Ask to be let in."""
+    async def knock(
+        self,
+        user_id: str,
+        room_id: str,
+        *,
+        reason: str | None = None,
+        content: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Ask to be let in; one who has asked and gives no new reason has asked once."""
         room, head = await self._room(room_id, [user_id])
-        if _membership(head, user_id) == "knock":
-            return
-        content = {"membership": "knock", **await self._profile(user_id)}
-        await self._change(room, user_id, user_id, content, reason)
+        standing = head.state.get((MEMBER, user_id))
+        if standing is not None and _stands(standing, "knock", reason):
+            return standing.event.event_id
+        knocking = {**await self._profile(user_id), **(content or {}), "membership": "knock"}
+        return await self._change(room, user_id, user_id, knocking, reason)
 
-    async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> None:
+    async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> str:
         """Leave a room, reject an invite or take back a knock; one who has left stays away."""
         room, head = await self._room(room_id, [user_id])
-        standing = _membership(head, user_id)
-        if standing == "leave" and head.state.get((MEMBER, user_id)) is not None:
-            return
-        await self._change(room, user_id, user_id, {"membership": "leave"}, reason)
+        standing = head.state.get((MEMBER, user_id))
+        if standing is not None and _membership(head, user_id) == "leave":
+            return standing.event.event_id
+        if standing is None:
+            raise forbidden(f"You are not in the room {room_id}, nor invited to it.")
+        event_id = await self._change(room, user_id, user_id, {"membership": "leave"}, reason)
+        if self._leaving_forgets:
+            await self.forget(user_id, room_id)
+        return event_id
 
-    async def kick(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+    async def kick(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> str:
         """Make another user leave, or take back their invite or knock."""
         room, head = await self._room(room_id, [sender, target])
         self._refuse_outsider(head, sender, room_id)
         if _membership(head, target) not in ("join", "invite", "knock"):
             raise forbidden(f"{target} is not in the room.")
-        await self._change(room, sender, target, {"membership": "leave"}, reason)
+        return await self._change(room, sender, target, {"membership": "leave"}, reason)
 
-    async def ban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
-        """Ban a user; one who is banned already stays banned."""
+    async def ban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> str:
+        """Ban a user; one who is banned already stays banned, unless there is a new reason."""
         room, head = await self._room(room_id, [sender, target])
         self._refuse_outsider(head, sender, room_id)
-        if _membership(head, target) == "ban" and reason is None:
-            return
-        await self._change(room, sender, target, {"membership": "ban"}, reason)
+        standing = head.state.get((MEMBER, target))
+        if standing is not None and _stands(standing, "ban", reason):
+            return standing.event.event_id
+        return await self._change(room, sender, target, {"membership": "ban"}, reason)
 
-    async def unban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+    async def unban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> str:
         """Lift a ban."""
         room, head = await self._room(room_id, [sender, target])
         self._refuse_outsider(head, sender, room_id)
         if _membership(head, target) != "ban":
-            raise Refusal("M_BAD_STATE", f"{target} is not banned.")
-        await self._change(room, sender, target, {"membership": "leave"}, reason)
+            raise Refusal("M_BAD_STATE", f"{target} is not banned from the room.", status=403)
+        return await self._change(room, sender, target, {"membership": "leave"}, reason)
+
+    async def set(
+        self, sender: str, room_id: str, target: str, content: dict[str, Any], *, is_guest: bool = False
+    ) -> str:
+        """Set a membership with this content, as a state event of the client's own; answers the event's id."""
+        try:
+            check_user_id(target)
+        except BadIdentifier as error:
+            raise invalid_param(f"A membership's state key is a user ID: {error}") from error
+        membership = content.get("membership")
+        if target == sender and membership == "join":
+            return await self.join(sender, room_id, content=content, is_guest=is_guest)
+        if is_guest and membership != "leave":
+            raise Refusal("M_GUEST_ACCESS_FORBIDDEN", "Guests may only join and leave.")
+        if target == sender and membership == "knock":
+            return await self.knock(sender, room_id, content=content)
+        room, head = await self._room(room_id, [sender, target])
+        if target != sender:
+            self._refuse_outsider(head, sender, room_id)
+        if membership == "invite":
+            self._refuse_remote(target)
+            content = {**await self._profile(target), **content}
+        content.pop(_AUTHORISER, None)
+        return await self._append(room, Draft(sender, MEMBER, content, target, unless_same=True))
 
     async def forget(self, user_id: str, room_id: str) -> None:
-        """Keep a room that the user has left out of their sync and history for good."""
+        """Keep a room that the user has left out of their sync and history, until they come back."""
         standing = await store.membership(self._database, user_id, room_id)
         if standing is None:
-            raise not_found(f"You were never in the room {room_id}.")
+            raise not_found(f"You were never in the room {room_id[:255]}.")
         if standing.membership not in ("leave", "ban"):
             raise Refusal("M_UNKNOWN", "Leave the room first, then forget it.")
 
         async def write(transaction: Transaction) -> None:
-            await store.forget(transaction, user_id, room_id)
-            transaction.announce(Entry(Kind.MEMBERSHIP, user_id, room_id, None))
+            if await store.forget(transaction, user_id, room_id):
+                transaction.announce(Entry(Kind.MEMBERSHIP, user_id, room_id, None))
 
         await self._writer.run(write)
 
     async def update_profile(self, user_id: str, changed: Mapping[str, Any]) -> None:
-        """Bring a new display name or avatar into the user's memberships, keeping what else these say."""
-        for membership in await store.memberships_of(self._database, user_id):
-            if membership.membership != "join":
-                continue
-            room, head = await self._room(membership.room_id, [user_id])
-            standing = head.state.get((MEMBER, user_id))
-            if standing is None or standing.event.content.get("membership") != "join":
-                continue
-            kept = {k: v for k, v in standing.event.content.items() if k != "join_authorised_via_users_server"}
-            content = {**kept, **changed}
-            content = {key: value for key, value in content.items() if value is not None}
-            try:
-                await self._append(room, Draft(user_id, MEMBER, content, user_id, unless_same=True))
-            except Refusal:
-                # A room that forbids it (for a power level, say) keeps the old name; the others follow.
-                continue
+        """Bring a new display name or avatar into the user's memberships, keeping what else these say.
+
+        `changed` maps the membership's keys to their values; None takes a key away.
+        """
+        rooms = [
+            m.room_id for m in await store.memberships_of(self._database, user_id) if m.membership == "join"
+        ]
+        for start in range(0, len(rooms), _AT_ONCE):
+            slice_ = rooms[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._update_profile_in(room_id, user_id, changed) for room_id in slice_))
+
+    async def _update_profile_in(self, room_id: str, user_id: str, changed: Mapping[str, Any]) -> None:
+        room, head = await self._room(room_id, [user_id])
+        standing = head.state.get((MEMBER, user_id))
+        if standing is None or _membership(head, user_id) != "join":
+            return
+        content = {**standing.event.content, **changed}
+        content.pop(_AUTHORISER, None)
+        content = {key: value for key, value in content.items() if value is not None}
+        # A room that forbids it (for a power level, say) keeps the old name; the others follow.
+        with contextlib.suppress(Refusal):
+            await self._append(room, Draft(user_id, MEMBER, content, user_id, unless_same=True))
 
     async def _room(self, room_id: str, user_ids: Sequence[str]) -> tuple[Room, Head]:
         room = await self._heads.get(room_id) if room_id.startswith("!") else None
         if room is None:
-            raise not_found(f"This server knows no room {room_id}.")
+            raise not_found(f"This server knows no room {room_id[:255]}.")
         return room, await self._heads.fault_in(room, user_ids)
 
     async def _change(
         self, room: Room, sender: str, target: str, content: dict[str, Any], reason: str | None
-    ) -> None:
+    ) -> str:
         if reason is not None:
             content["reason"] = reason
-        await self._append(room, Draft(sender, MEMBER, content, target))
+        return await self._append(room, Draft(sender, MEMBER, content, target))
 
-    async def _append(self, room: Room, draft: Draft) -> None:
-        await self._appending.append(Proposal(room, [draft]))
+    async def _append(self, room: Room, draft: Draft) -> str:
+        return (await self._appending.append(Proposal(room, [draft])))[0]
 
     async def _authoriser(self, room: Room, head: Head, user_id: str) -> str | None:
         """For a restricted room, a user of this server who may let in one who is in an allowed room."""
         rules = head.content("m.room.join_rules")
-        if rules.get("join_rule") not in ("restricted", "knock_restricted") or not room.version.restricted_joins:
+        if (
+            rules.get("join_rule") not in ("restricted", "knock_restricted")
+            or not room.version.restricted_joins
+        ):
             return None
-        if _membership(head, user_id) in ("join", "invite"):
+        if _membership(head, user_id) in ("join", "invite", "ban"):
             return None
-        allowed = rules.get("allow")
-        rooms = [
-            rule["room_id"]
-            for rule in (allowed if isinstance(allowed, list) else [])
-            if isinstance(rule, dict)
-            and rule.get("type") == "m.room_membership"
-            and isinstance(rule.get("room_id"), str)
-        ]
-        for room_id in rooms:
+        for room_id in _allowed_rooms(rules):
             standing = await store.membership(self._database, user_id, room_id)
             if standing is not None and standing.membership == "join":
                 return await self._may_invite(room, head)
@@ -198,9 +276,38 @@ class Memberships:
 
     def _refuse_remote(self, user_id: str) -> None:
         if server_name_of(user_id) != self._server_name:
-            raise Refusal("M_UNKNOWN", f"{user_id} is on another server, which this server does not talk to yet.")
+            raise Refusal(
+                "M_UNKNOWN", f"{user_id} is on another server, which this server does not talk to yet."
+            )
 
 
 def _membership(head: Head, user_id: str) -> str | None:
     kept = head.state.get((MEMBER, user_id))
     return str(kept.event.content.get("membership")) if kept is not None else None
+
+
+def _stands(kept: StoredEvent, membership: str, reason: str | None) -> bool:
+    """Whether the user is that already, and nothing new is said of it."""
+    content = kept.event.content
+    return content.get("membership") == membership and (reason is None or content.get("reason") == reason)
+
+
+def _refuse_guest(head: Head) -> None:
+    if head.content("m.room.guest_access").get("guest_access") != "can_join":
+        raise Refusal(
+            "M_GUEST_ACCESS_FORBIDDEN", "This room does not take guests: register an account first."
+        )
+
+
+def _allowed_rooms(rules: Mapping[str, Any]) -> list[str]:
+    """The rooms whose members a restricted join rule lets in; conditions that are not understood count as unmet."""
+    allowed = rules.get("allow")
+    rooms = [
+        rule["room_id"]
+        for rule in (allowed if isinstance(allowed, list) else [])
+        if isinstance(rule, dict)
+        and rule.get("type") == "m.room_membership"
+        and isinstance(rule.get("room_id"), str)
+        and "\0" not in rule["room_id"]
+    ]
+    return rooms[:MAX_ALLOWED_ROOMS]

@@ -15,6 +15,7 @@ from ranvier.store import rooms as store
 from ranvier.store.database import Database
 from ranvier.store.rooms import TransactionKey
 
+REDACTION = "m.room.redaction"
 SERVER_MADE = frozenset({"m.room.create"})
 """Types that only the server itself may send."""
 
@@ -48,8 +49,20 @@ class Sending:
         *,
         transaction: TransactionKey | None = None,
         at: int | None = None,
+        own_only: bool = False,
     ) -> str:
-        """Send a message event; a transaction id that was used before is answered with its first event."""
+        """Send a message event; a transaction id that was used before is answered with its first event.
+
+        A redaction names its target in the content, whatever the room's version; `own_only` is for these.
+        """
+        if kind == REDACTION:
+            target = content.get("redacts")
+            if not isinstance(target, str):
+                raise bad_json("A redaction needs 'redacts', the ID of the event that it redacts.")
+            rest = {key: value for key, value in content.items() if key != "redacts"}
+            return await self.redact(
+                sender, room_id, target, rest, transaction=transaction, own_only=own_only
+            )
 
         async def append() -> str:
             room, _ = await self.joined_room(sender, room_id)
@@ -86,17 +99,23 @@ class Sending:
         content: dict[str, Any],
         *,
         transaction: TransactionKey | None = None,
+        own_only: bool = False,
     ) -> str:
-        """Redact an event of the room: one's own, or any with the power to."""
+        """Redact an event of the room: one's own, or unless `own_only` any with the power to."""
 
         async def append() -> str:
             room, head = await self.joined_room(sender, room_id)
             target = await self._events.by_id(event_id)
             if target is None or target.room != room.nid:
                 raise not_found(f"There is no event {event_id} in this room.")
-            if target.event.sender != sender and not _may_redact(head, sender):
-                raise forbidden("Redacting another user's event takes a higher power level.")
-            draft = Draft(sender, "m.room.redaction", content, redacts=event_id)
+            if target.event.type == "m.room.create":
+                raise forbidden("A room's create event can't be redacted.")
+            if target.event.sender != sender:
+                if own_only:
+                    raise Refusal("M_USER_SUSPENDED", "While suspended you may only redact your own events.")
+                if not _may_redact(head, sender):
+                    raise forbidden("Redacting another user's event takes a higher power level.")
+            draft = Draft(sender, REDACTION, content, redacts=event_id)
             proposal = Proposal(room, [draft], transaction, redacts=target)
             return (await self._appending.append(proposal))[0]
 

@@ -5,6 +5,7 @@ A number is used once, in any process; numbers of an unused rest of a block are 
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from ranvier.store.database import Database, Transaction
 
@@ -44,6 +45,11 @@ class Numbers:
         self._left -= 1
         return number
 
+    async def stop(self) -> None:
+        """Wait for a block that is on its way, so that nothing asks a database that is closed."""
+        if self._refill is not None:
+            await asyncio.gather(self._refill, return_exceptions=True)
+
     async def _reserve(self) -> None:
         async def write(transaction: Transaction) -> int:
             await transaction.insert("counters", "name, value", [(self._name, 1)], "DO NOTHING")
@@ -57,3 +63,20 @@ class Numbers:
         end, _ = await self._database.commit(write)
         self._blocks.append((end - _BLOCK, end))
         self._left += _BLOCK
+
+
+class Counters:
+    """Several counters by name, started and stopped together."""
+
+    def __init__(self, database: Database, names: Sequence[str]) -> None:
+        self.by_name = {name: Numbers(database, name) for name in names}
+
+    async def start(self) -> None:
+        """Reserve the first blocks."""
+        for numbers in self.by_name.values():
+            await numbers.start()
+
+    async def stop(self) -> None:
+        """Wait for blocks that are on their way."""
+        for numbers in self.by_name.values():
+            await numbers.stop()

@@ -116,11 +116,15 @@ async def set_memberships(transaction: Transaction, memberships: Sequence[Member
     )
 
 
-async def forget(transaction: Transaction, user_id: str, room_id: str) -> None:
-    """Keep a room that the user left out of their sync and history."""
-    await transaction.execute(
-        "UPDATE memberships SET forgotten = TRUE WHERE user_id = $1 AND room_id = $2", user_id, room_id
+async def forget(transaction: Transaction, user_id: str, room_id: str) -> bool:
+    """Keep a room that the user left out of their sync and history; False if they are in it (again)."""
+    changed = await transaction.execute(
+        "UPDATE memberships SET forgotten = TRUE "
+        "WHERE user_id = $1 AND room_id = $2 AND membership IN ('leave', 'ban')",
+        user_id,
+        room_id,
     )
+    return changed == 1
 
 
 async def memberships_of(reader: Reader, user_id: str) -> list[Membership]:
@@ -226,3 +230,18 @@ async def aliases_of(reader: Reader, room_id: str) -> list[str]:
     """The local aliases of a room."""
     rows = await reader.fetch("SELECT alias FROM room_aliases WHERE room_id = $1 ORDER BY alias", room_id)
     return [row[0] for row in rows]
+
+
+async def publish(transaction: Transaction, room: int, now: int) -> None:
+    """Show the room in the room directory from now (ms since the epoch) on."""
+    await transaction.insert("published_rooms", "room, published_ts", [(room, now)], "DO NOTHING")
+
+
+async def unpublish(transaction: Transaction, room: int) -> None:
+    """Take the room out of the room directory."""
+    await transaction.execute("DELETE FROM published_rooms WHERE room = $1", room)
+
+
+async def is_published(reader: Reader, room: int) -> bool:
+    """Whether the room directory shows the room."""
+    return await reader.fetch_value("SELECT 1 FROM published_rooms WHERE room = $1", room) is not None

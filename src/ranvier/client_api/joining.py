@@ -1,0 +1,47 @@
+"""Joining rooms."""
+
+from typing import Any
+
+import msgspec
+
+from ranvier.http.endpoints import Answer, endpoint
+from ranvier.http.limits import Limits
+from ranvier.http.request import Request
+from ranvier.protocol.refusal import Refusal, forbidden
+from ranvier.rooms.membership import Memberships
+
+
+class Join(msgspec.Struct):
+    """A wish to be let in."""
+
+    reason: str | None = None
+    third_party_signed: dict[str, Any] | None = None
+
+
+@endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", rate_limit="joins_local")
+async def join_room(request: Request, memberships: Memberships, limits: Limits) -> Answer:
+    """Join a room by its id or alias."""
+    room_id = await memberships.resolve(request.parameters["roomIdOrAlias"])
+    return await _join(request, room_id, memberships, limits)
+
+
+@endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", rate_limit="joins_local")
+async def join_room_by_id(request: Request, memberships: Memberships, limits: Limits) -> Answer:
+    """Join a room by its id."""
+    return await _join(request, request.parameters["roomId"], memberships, limits)
+
+
+async def _join(request: Request, room_id: str, memberships: Memberships, limits: Limits) -> Answer:
+    requester = request.requester
+    requester.check_not_suspended()
+    body = request.read(Join, optional=True)
+    limits.count("joins_per_room", room_id)
+    try:
+        await memberships.join(requester.user_id, room_id, reason=body.reason, is_guest=requester.is_guest)
+    except Refusal as refusal:
+        if refusal.errcode == "M_FORBIDDEN" and body.third_party_signed is not None:
+            raise forbidden(
+                "This server can't check the keys of third-party invites: ask to be invited by user ID."
+            ) from refusal
+        raise
+    return {"room_id": room_id}

@@ -1,0 +1,63 @@
+"""The floor of rooms, composed."""
+
+from collections.abc import Callable
+from typing import Final
+
+from ranvier.config import Config
+from ranvier.main.parts import Parts
+from ranvier.protocol.signing import SigningKey
+from ranvier.rooms.appending import Appending
+from ranvier.rooms.creation import Creation, RoomDefaults
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import Heads
+from ranvier.rooms.joined import UserRooms
+from ranvier.rooms.membership import Memberships
+from ranvier.rooms.preferences import Preferences
+from ranvier.rooms.profiles import MemberProfiles
+from ranvier.rooms.relations import Relations
+from ranvier.rooms.sending import Sending
+from ranvier.rooms.unread import Unread
+from ranvier.rooms.visibility import Visibility
+from ranvier.store.database import Database
+from ranvier.store.numbers import Counters
+from ranvier.store.writer import Writer
+
+_CACHE_BYTES: Final = 128 * 1024 * 1024
+"""For events, and again for rooms, at a cache factor of 1."""
+
+
+def add_rooms(
+    config: Config,
+    server_name: str,
+    signer: SigningKey,
+    database: Database,
+    writer: Writer,
+    parts: Parts,
+    now: Callable[[], int],
+) -> None:
+    """Everything about rooms; what else a process does with rooms finds its parts by type."""
+    counters = parts.add(Counters(database, ("room", "event", "line")))
+    memory = int(config.operation.cache_factor * _CACHE_BYTES)
+    events = parts.add(Events(database, memory))
+    heads = parts.add(Heads(database, events, memory))
+    parts.add(UserRooms(database))
+    visibility = parts.add(Visibility(database, heads, events))
+    preferences = parts.add(Preferences(database))
+    parts.add(Relations(database, heads, events, visibility, preferences))
+    unread = parts.add(Unread(database, heads, preferences))
+    appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
+    parts.add(Sending(database, heads, events, appending))
+    profiles = parts.add(MemberProfiles(server_name, database))
+    defaults = RoomDefaults(config.rooms.default_version, config.rooms.encrypted_by_default)
+    parts.add(Creation(server_name, appending, counters.by_name["room"], profiles, defaults, now))
+    parts.add(
+        Memberships(
+            server_name,
+            database,
+            writer,
+            heads,
+            appending,
+            profiles,
+            leaving_forgets=config.rooms.leaving_forgets,
+        )
+    )
