@@ -38,6 +38,7 @@ async def test_operations_that_arrive_together_share_commits(writer: Writer):
 async def test_a_failing_operation_fails_alone(database: Database, writer: Writer):
     async def fail(transaction: Transaction) -> None:
         await transaction.insert("meta", "name, value", [("half", "done")])
+        transaction.announce(Entry(Kind.PROFILE, "*", "half"))
         raise KeyError("mine")
 
     good = [writer.run(_remember(f"k{i}", "x")) for i in range(5)]
@@ -46,6 +47,7 @@ async def test_a_failing_operation_fails_alone(database: Database, writer: Write
     assert isinstance(outcomes[5], KeyError)
     assert await database.fetch_value("SELECT COUNT(*) FROM meta WHERE name = 'half'") == 0
     assert await database.fetch_value("SELECT COUNT(*) FROM meta WHERE value = 'x'") == 5
+    assert await database.fetch_value("SELECT COUNT(*) FROM log WHERE ref = 'half'") == 0
 
 
 async def test_positions_rise_without_gaps_or_repeats(database: Database, writer: Writer, tail: Tail):

@@ -64,6 +64,10 @@ class Transaction(Reader, Protocol):
         """
         ...
 
+    def part(self) -> AbstractAsyncContextManager[None]:
+        """A part of the transaction: what raises within is undone, announcements included, and raised on."""
+        ...
+
     def announce(self, entry: Entry) -> None:
         """Give the change a position in the log when this transaction commits."""
         ...

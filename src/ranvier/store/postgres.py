@@ -82,6 +82,19 @@ class _Transaction(_Connection):
         text = f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}){conflict}"  # noqa: S608
         return await self.execute(text, *(list(column) for column in zip(*rows, strict=True)))
 
+    @contextlib.asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        announced = len(self.entries)
+        await self.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            del self.entries[announced:]
+            await self.execute("ROLLBACK TO SAVEPOINT part")
+            await self.execute("RELEASE SAVEPOINT part")
+            raise
+        await self.execute("RELEASE SAVEPOINT part")
+
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
 

@@ -97,6 +97,19 @@ class _Transaction(_Connection):
             first += size
         return written
 
+    @contextlib.asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        announced = len(self.entries)
+        await self.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            del self.entries[announced:]
+            await self.execute("ROLLBACK TO SAVEPOINT part")
+            await self.execute("RELEASE SAVEPOINT part")
+            raise
+        await self.execute("RELEASE SAVEPOINT part")
+
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
 

@@ -3,8 +3,8 @@
 An operation is submitted with its work. A work knows how to write many of its operations in few statements. When a
 batch forms, each work first *forms* its operations on the loop (events are built and signed here, on the heads as the
 last batch left them), then writes them in the transaction, and after the commit *settles* them (heads move), before
-anybody hears the answer. An operation may answer with an exception of its own: it drops out alone. An exception that
-is raised by a write undoes the whole batch; its operations are then tried one by one, so that only the guilty fails.
+anybody hears the answer. A function of the transaction that fails is undone alone, to a savepoint. Any other exception
+undoes the whole batch; its operations are then tried one by one, so that only the guilty fails.
 """
 
 import asyncio
@@ -56,8 +56,17 @@ class Single(Work[Callable[[Transaction], Awaitable[Any]], Any]):
     async def write(
         self, transaction: Transaction, operations: Sequence[Callable[[Transaction], Awaitable[Any]]]
     ) -> Sequence[Any]:
-        """Run each in turn."""
-        return [await operation(transaction) for operation in operations]
+        """Run each in turn; one that raises is undone and answered with what it raised."""
+        if len(operations) == 1:
+            return [await operation(transaction) for operation in operations]
+        results: list[Any] = []
+        for operation in operations:
+            try:
+                async with transaction.part():
+                    results.append(await operation(transaction))
+            except Exception as error:
+                results.append(error)
+        return results
 
 
 @dataclass(slots=True)
