@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from tests.spec.operations import Operation, load
+from tests.spec.operations import PROSE_PATHS, Operation, load
 
 FLOORS = {"client-server": "client_api", "server-server": "federation_api"}
 """The floor that serves an API; the other APIs are those that a homeserver calls."""
@@ -21,6 +21,10 @@ ACCESS = {
     "signedRequest": ("signed",),
 }
 """What an endpoint may say for a security scheme of the specification, the usual word first."""
+
+
+OWN_PATHS = frozenset({"/_matrix/static/"})
+"""A page that says "this is a homeserver", where administrators of Synapse look for it."""
 
 
 class Mounted(Protocol):
@@ -69,9 +73,14 @@ def compare(endpoints: Iterable[Mounted]) -> list[str]:
             faults += [f"{label}: {fault}" for fault in min(verdicts, key=len)]
         elif endpoint.path in PAGES:
             continue
-        elif endpoint.path.startswith("/_matrix/") and "/unstable/" not in endpoint.path:
+        elif _must_be_specified(endpoint.path):
             faults.append(f"{label}: the specification has no such operation")
     return faults
+
+
+def _must_be_specified(path: str) -> bool:
+    """Whether a path that no operation has needs one."""
+    return path.startswith("/_matrix/") and "/unstable/" not in path and path not in PROSE_PATHS | OWN_PATHS
 
 
 def _disagreements(endpoint: Mounted, operation: Operation) -> list[str]:

@@ -13,6 +13,15 @@ from urllib.parse import unquote
 
 DATA = pathlib.Path(__file__).parent / "data" / "operations.json.gz"
 
+PROSE_PATHS = frozenset(
+    {
+        "/_matrix/client/v3/auth/{authType}/fallback/web",
+        "/_matrix/static/client/login/",
+        "/_matrix/static/client/register/",
+    }
+)
+"""Paths that the prose of the client-server API gives (pages for browsers) and its OpenAPI documents don't."""
+
 Json = Any
 
 

@@ -151,5 +151,6 @@ def test_recorded_traffic_is_judged_line_by_line(contract: Contract) -> None:
 
 def test_paths_outside_the_specification_pass(contract: Contract) -> None:
     contract.check_request(None, "POST", "/_synapse/admin/v1/register", body=b"{}")
+    contract.check_request(None, "GET", "/_matrix/client/v3/auth/m.login.password/fallback/web", "session=x")
     contract.check_response(None, "GET", "/health", 200, {}, b"OK")
     contract.check_request(None, "GET", "/_matrix/client/unstable/org.matrix.msc2965/auth_metadata")
