@@ -15,8 +15,8 @@ from ranvier.accounts.tokens import (
     make_token,
 )
 from ranvier.protocol.identifiers import server_name_of
-from ranvier.protocol.refusal import invalid_param
-from ranvier.store import device_keys, devices, tokens
+from ranvier.protocol.refusal import forbidden, invalid_param
+from ranvier.store import cross_signing, device_keys, devices, tokens
 from ranvier.store.database import Transaction
 
 LONGEST_DEVICE_ID = 512
@@ -107,7 +107,12 @@ def renew(lifetimes: TokenLifetimes, old: tokens.RefreshToken, now: int) -> Sess
 
 
 async def write_session(transaction: Transaction, session: Session, now: int) -> None:
-    """Make the device, or take it over: its former tokens fall, its keys stay."""
+    """Make the device, or take it over: its former tokens fall, its keys stay.
+
+    Refuses a device that is called like one of the user's cross-signing keys.
+    """
+    if await cross_signing.is_cross_signing_key(transaction, session.user_id, session.device_id):
+        raise forbidden("A device can't have the name of one of your cross-signing keys.")
     made = await devices.add(transaction, session.user_id, session.device_id, session.display_name, now)
     if not made:
         gone = await tokens.remove_of_devices(transaction, session.user_id, [session.device_id])

@@ -1,18 +1,33 @@
 """The accounts floor, composed."""
 
 from collections.abc import Callable, Collection
+from typing import Any
 
+from ranvier.accounts.account_data import AccountDatas
+from ranvier.accounts.addresses import Addresses
+from ranvier.accounts.closing import Closing
 from ranvier.accounts.credentials import Credentials
+from ranvier.accounts.devices import Devices
 from ranvier.accounts.discovery import Capabilities, Discovery, spoken_versions
+from ranvier.accounts.filters import Filters
 from ranvier.accounts.interactive_auth import InteractiveAuth, InteractiveRules
 from ranvier.accounts.logins import LoginRules, Logins
+from ranvier.accounts.moderation import Moderation
+from ranvier.accounts.openid import OpenIdTokens
+from ranvier.accounts.password_change import PasswordChange
 from ranvier.accounts.passwords import PasswordPolicy, Passwords
+from ranvier.accounts.profiles import ProfileRules, Profiles
 from ranvier.accounts.registration import Registration, RegistrationRules
+from ranvier.accounts.registration_tokens import RegistrationTokens
 from ranvier.accounts.shared_secret import SharedSecretRegistration
+from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import TokenLifetimes, Tokens
 from ranvier.config import Config
 from ranvier.http.limits import Limits
 from ranvier.main.parts import Parts
+from ranvier.protocol.refusal import not_found
+from ranvier.rooms.membership import Memberships
+from ranvier.rooms.preferences import Preferences
 from ranvier.store.database import Database
 from ranvier.store.writer import Writer
 
@@ -41,7 +56,28 @@ def add_accounts(
     parts.add(
         SharedSecretRegistration(secret.reveal() if secret is not None else None, writer, registration, now)
     )
+    parts.add(PasswordChange(registration_rules.password_policy, passwords, writer))
+    parts.add(RegistrationTokens(database, writer, now))
+    parts.add(OpenIdTokens(database, writer, now))
+    parts.add(Devices(database, writer))
+    parts.add(Sightings(writer, now))
+    parts.add(Filters(database, writer))
+    parts.add(Addresses(database))
+    parts.add(Moderation(config.server.name, database, writer))
+    parts.add(AccountDatas(database, writer, parts.get(Preferences).push_rules_json))
+    memberships = parts.get(Memberships)
+    parts.add(Closing(database, writer, memberships.leave))
+    profile_rules = ProfileRules(
+        config.server.name,
+        config.registration.users_set_displayname,
+        config.registration.users_set_avatar_url,
+    )
+    parts.add(Profiles(profile_rules, database, writer, memberships.update_profile, _unreachable))
     return tokens
+
+
+async def _unreachable(user_id: str) -> dict[str, Any]:
+    raise not_found(f"{user_id} is of another server, and this one does not speak with others.")
 
 
 def add_discovery(config: Config, parts: Parts, served: Collection[tuple[str, str]]) -> None:

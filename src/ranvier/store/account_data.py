@@ -1,22 +1,71 @@
-"""Account data: what clients keep for a user, globally or by room. Contents are JSON texts."""
+"""What users keep on the server for their clients: by type, for the account as a whole or for one room."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ranvier.store import tuples
-from ranvier.store.database import Reader, Transaction
+from ranvier.store.database import Reader, Row, Transaction
+
+_SELECT = "SELECT room_id, type, content FROM account_data WHERE user_id = $1"
 
 
-class AccountData(NamedTuple):
-    """One piece; `room_id` is None for what is not about a room."""
+@dataclass(frozen=True, slots=True)
+class AccountData:
+    """One piece; `room_id` is `None` for global data, `content` JSON."""
 
     room_id: str | None
     type: str
     content: str
 
 
+def _piece(row: Row) -> AccountData:
+    return AccountData(row[0] or None, row[1], row[2])
+
+
+async def find(reader: Reader, user_id: str, room_id: str | None, kind: str) -> str | None:
+    """The content (JSON) of one piece."""
+    sql = "SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3"
+    return await reader.fetch_value(sql, user_id, room_id or "", kind)  # type: ignore[no-any-return]
+
+
+async def of_user(reader: Reader, user_id: str) -> list[AccountData]:
+    """All global data of a user."""
+    rows = await reader.fetch(_SELECT + " AND room_id = '' ORDER BY type", user_id)
+    return [_piece(row) for row in rows]
+
+
+async def of_rooms(reader: Reader, user_id: str, room_ids: Sequence[str]) -> list[AccountData]:
+    """All data of a user for these rooms."""
+    if not room_ids:
+        return []
+    rows = await reader.fetch(
+        _SELECT + " AND room_id = ANY($2) AND room_id <> '' ORDER BY room_id, type", user_id, list(room_ids)
+    )
+    return [_piece(row) for row in rows]
+
+
+async def everything(reader: Reader, user_id: str) -> list[AccountData]:
+    """All data of a user, global and of rooms."""
+    return [_piece(row) for row in await reader.fetch(_SELECT + " ORDER BY room_id, type", user_id)]
+
+
+async def changed(reader: Reader, user_id: str, keys: Sequence[tuple[str | None, str]]) -> list[AccountData]:
+    """The pieces with these (room or `None`, type), as they are now."""
+    found: list[AccountData] = []
+    for portion in tuples.slices([(room or "", kind) for room, kind in dict.fromkeys(keys)]):
+        table, values = tuples.table_of(portion, ("TEXT", "TEXT"), first=2)
+        rows = await reader.fetch(f"{_SELECT} AND (room_id, type) IN ({table})", user_id, *values)
+        found += [_piece(row) for row in rows]
+    return found
+
+
+async def count(reader: Reader, user_id: str) -> int:
+    """How many pieces the user has."""
+    return int(await reader.fetch_value("SELECT COUNT(*) FROM account_data WHERE user_id = $1", user_id))
+
+
 async def write(transaction: Transaction, user_id: str, room_id: str | None, kind: str, content: str) -> None:
-    """Put a piece in the place of the one before."""
+    """Keep a piece (`content` is JSON) in place of the former."""
     await transaction.insert(
         "account_data",
         "user_id, room_id, type, content",
@@ -25,54 +74,6 @@ async def write(transaction: Transaction, user_id: str, room_id: str | None, kin
     )
 
 
-async def delete(transaction: Transaction, user_id: str, room_id: str | None, kind: str) -> int:
-    """Remove a piece; answers how many there were."""
-    return await transaction.execute(
-        "DELETE FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3", user_id, room_id or "", kind
-    )
-
-
-async def read(reader: Reader, user_id: str, room_id: str | None, kind: str) -> str | None:
-    """One piece's content."""
-    return await reader.fetch_value(  # type: ignore[no-any-return]
-        "SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3",
-        user_id,
-        room_id or "",
-        kind,
-    )
-
-
-async def of_user(reader: Reader, user_id: str) -> list[AccountData]:
-    """All that is not about a room."""
-    rows = await reader.fetch(
-        "SELECT type, content FROM account_data WHERE user_id = $1 AND room_id = ''", user_id
-    )
-    return [AccountData(None, row[0], row[1]) for row in rows]
-
-
-async def of_rooms(reader: Reader, user_id: str, room_ids: Sequence[str]) -> list[AccountData]:
-    """All that is about these rooms."""
-    rows = await reader.fetch(
-        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = ANY($2)",
-        user_id,
-        list(room_ids),
-    )
-    return [AccountData(row[0], row[1], row[2]) for row in rows]
-
-
-async def changed(
-    reader: Reader, user_id: str, pieces: Sequence[tuple[str | None, str]]
-) -> list[AccountData]:
-    """Some pieces, by room and type, as they stand."""
-    found = []
-    for portion in tuples.slices([(room or "", kind) for room, kind in dict.fromkeys(pieces)]):
-        table, values = tuples.table_of(portion, ("TEXT", "TEXT"), first=2)
-        rows = await reader.fetch(
-            f"WITH given (room_id, type) AS ({table}) "  # noqa: S608
-            "SELECT DISTINCT a.room_id, a.type, a.content FROM given g "
-            "JOIN account_data a ON a.user_id = $1 AND a.room_id = g.room_id AND a.type = g.type",
-            user_id,
-            *values,
-        )
-        found += [AccountData(row[0] or None, row[1], row[2]) for row in rows]
-    return found
+async def remove_all(transaction: Transaction, user_id: str) -> None:
+    """Forget all of a user's data."""
+    await transaction.execute("DELETE FROM account_data WHERE user_id = $1", user_id)

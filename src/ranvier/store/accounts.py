@@ -135,9 +135,12 @@ async def erased_of(reader: Reader, user_ids: list[str]) -> set[str]:
     return {row[0] for row in rows}
 
 
-async def rooms_of(reader: Reader, user_id: str) -> list[int]:
-    """The numbers of the rooms that the user is in."""
-    sql = "SELECT room FROM memberships WHERE user_id = $1 AND membership = 'join' ORDER BY room"
+async def rooms_to_leave(reader: Reader, user_id: str) -> list[str]:
+    """The rooms that the user is in, is invited to, or asks to be let into."""
+    sql = (
+        "SELECT room_id FROM memberships WHERE user_id = $1 AND membership IN ('join', 'invite', 'knock') "
+        "ORDER BY room_id"
+    )
     return [row[0] for row in await reader.fetch(sql, user_id)]
 
 

@@ -41,3 +41,8 @@ async def read_many(reader: Reader, user_ids: list[str]) -> dict[str, tuple[str 
         "SELECT user_id, displayname, avatar_url FROM profiles WHERE user_id = ANY($1)", user_ids
     )
     return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def remove(transaction: Transaction, user_id: str) -> None:
+    """Forget the profile."""
+    await transaction.execute("DELETE FROM profiles WHERE user_id = $1", user_id)
