@@ -19,11 +19,12 @@ async def test_it_says_that_it_is_ready_once_it_answers(server_process: ServerPr
 
 
 async def test_the_first_page_says_whose_server_runs(server_process: ServerProcess):
-    async with server_process.client() as client:
-        assert (await client.get("/")).headers["location"] == "/_matrix/static/"
-        page = await client.get("/_matrix/static/")
-        assert page.headers["content-type"].startswith("text/html")
-        assert SERVER_NAME in page.body.decode()
+    raw = await RawConnection.open(("127.0.0.1", server_process.port))
+    await raw.send(request("GET", "/") + request("GET", "/_matrix/static/"))
+    assert (await raw.answer()).headers["location"] == "/_matrix/static/"
+    page = await raw.answer()
+    assert page.headers["content-type"].startswith("text/html")
+    assert SERVER_NAME in page.body.decode()
 
 
 async def test_it_ends_with_status_0_when_it_is_asked_to(server_process: ServerProcess):
