@@ -16,6 +16,7 @@ from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.databases import claim, open_database
 from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.keys import load_signing_keys
+from ranvier.main.media_parts import add_media
 from ranvier.main.parts import Parts
 from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resource_of
@@ -113,8 +114,9 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
         )
     )
 
-    # encryption
+    # encryption and media
     add_encryption(ground.server_name, ground.database, ground.writer, parts, now)
+    add_media(config.media, ground.server_name, ground.database, ground.writer, parts, now)
 
     # rooms
     add_rooms(config, ground.server_name, ground.signing_keys[0], ground.database, ground.writer, parts, now)

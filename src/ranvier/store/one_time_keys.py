@@ -77,7 +77,10 @@ async def insert_one_time_keys(
     await transaction.insert(
         "one_time_keys",
         "user_id, device_id, algorithm, key_id, place, key, claimed_ts",
-        [(user_id, device_id, key.algorithm, key.key_id, place, key.key, None) for key in keys],
+        [
+            (user_id, device_id, key.algorithm, key.key_id, place + i, key.key, None)
+            for i, key in enumerate(keys)
+        ],
         "(user_id, device_id, algorithm, key_id) DO UPDATE SET "
         "place = excluded.place, key = excluded.key, claimed_ts = NULL",
     )
@@ -119,7 +122,7 @@ async def _claim(transaction: Transaction, wanted: Sequence[Sequence[str]], now:
         f"WITH wanted (user_id, device_id, algorithm) AS ({table}), "  # noqa: S608
         "oldest AS (SELECT w.user_id, w.device_id, w.algorithm, ("
         "SELECT k.key_id FROM one_time_keys k WHERE k.user_id = w.user_id AND k.device_id = w.device_id "
-        "AND k.algorithm = w.algorithm AND k.claimed_ts IS NULL ORDER BY k.place, k.key_id LIMIT 1"
+        "AND k.algorithm = w.algorithm AND k.claimed_ts IS NULL ORDER BY k.place LIMIT 1"
         ") AS key_id FROM wanted w) "
         "UPDATE one_time_keys SET claimed_ts = $1 WHERE claimed_ts IS NULL "
         "AND (user_id, device_id, algorithm, key_id) IN (SELECT user_id, device_id, algorithm, key_id FROM oldest) "

@@ -1,0 +1,25 @@
+"""The parts of the media floor."""
+
+from collections.abc import Callable
+
+from ranvier.config.records import Media
+from ranvier.main.parts import Parts
+from ranvier.media.files import Files
+from ranvier.media.repository import Repository, UploadRules
+from ranvier.media.thumbnail_plans import ThumbnailSize
+from ranvier.media.thumbnails import ThumbnailRules, Thumbnails
+from ranvier.store.database import Database
+from ranvier.store.writer import Writer
+
+
+def add_media(
+    config: Media, server_name: str, database: Database, writer: Writer, parts: Parts, now: Callable[[], int]
+) -> None:
+    """Build them."""
+    files = parts.add(Files(config.path))
+    uploads = UploadRules(
+        config.max_upload_bytes, config.max_pending_uploads, config.pending_lifetime, config.needs_token
+    )
+    parts.add(Repository(database, writer, files, uploads, server_name, now))
+    sizes = [ThumbnailSize(size.width, size.height, size.method) for size in config.thumbnail_sizes]
+    parts.add(Thumbnails(files, ThumbnailRules(config.max_image_pixels, sizes, config.dynamic_thumbnails)))

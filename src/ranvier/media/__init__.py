@@ -1,0 +1,1 @@
+"""The content repository: uploaded files and their thumbnails."""
