@@ -50,7 +50,7 @@ KNOWN = frozenset(
     outbound_federation_restricted_to password_config.localdb_enabled password_providers
     perspectives pid_file presence prevent_media_downloads_from print_pidfile push pusher_instances
     rc_3pid_validation rc_delayed_event_mgmt rc_federation rc_message_burst_count
-    rc_messages_per_second rc_presence rc_third_party_invite recaptcha_private_key
+    rc_messages_per_second rc_joins.remote rc_presence rc_third_party_invite recaptcha_private_key
     recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path
     recaptcha_siteverify_api redis registrations_require_3pid remote_media_download_burst_count
     remote_media_download_per_second replication_torture_level report_stats_endpoint

@@ -191,7 +191,6 @@ class _Building:
             )
         return Registration(
             enabled=values["enable_registration"],
-            without_verification=values["enable_registration_without_verification"],
             requires_token=values["registration_requires_token"],
             shared_secret=self._secret("registration_shared_secret"),
             guests=values["allow_guest_access"],

@@ -63,7 +63,6 @@ class Registration:
     """Who may make an account, and how."""
 
     enabled: bool
-    without_verification: bool
     requires_token: bool
     shared_secret: Secret | None
     guests: bool
