@@ -92,7 +92,9 @@ class Syncing:
             if answer is not None:
                 return answer
             assert session is not None
-            await self._waiting.wait(session, wakes, remaining)
+            if not await self._waiting.wait(session, wakes, remaining):
+                # The time has passed, or the server stops.
+                deadline = 0.0
 
     def _token(self, until: int, counter: int, to_device: int) -> SyncToken:
         return SyncToken(self._log.generation, until, self._typing.epoch, counter, to_device)
