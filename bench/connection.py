@@ -21,7 +21,7 @@ class Address(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back, and after how long: `seconds` from the request's last byte to the answer's last."""
+    """What came back, and after how long: `seconds` from the moment of asking to the answer's last byte."""
 
     status: int
     body: bytes
@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[Answer] | None = None
-        self._body = b""
+        self._body: list[bytes] = []
         self._asked = 0.0
         self.answered = time.perf_counter()
 
@@ -58,8 +58,9 @@ class Connection(asyncio.Protocol):
             transport = await self._connect()
         waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
-        transport.write(request)
+        # Before the write: on a busy machine the answer may be there before this process runs again.
         self._asked = time.perf_counter()
+        transport.write(request)
         return await waiter
 
     async def expect(self, request: bytes, status: int = 200) -> Answer:
@@ -85,7 +86,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class does not derive from it
         self._parser = httptools.HttpResponseParser(self)
-        self._body = b""
+        self._body = []
 
     def data_received(self, data: bytes) -> None:
         parser = self._parser
@@ -101,14 +102,15 @@ class Connection(asyncio.Protocol):
         self._fail(ConnectionError(f"{self.address} closed the connection before it answered ({exc})"))
 
     def on_body(self, body: bytes) -> None:
-        self._body = self._body + body if self._body else body
+        self._body.append(body)
 
     def on_message_complete(self) -> None:
         parser, waiter = self._parser, self._waiter
         self.answered = now = time.perf_counter()
-        body, self._body, self._waiter = self._body, b"", None
+        parts, self._body, self._waiter = self._body, [], None
         if parser is None or waiter is None or waiter.done():
             return
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
         waiter.set_result(Answer(parser.get_status_code(), body, now - self._asked))
         if not parser.should_keep_alive():
             self.close()

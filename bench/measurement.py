@@ -5,7 +5,7 @@ import gc
 import os
 import time
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -27,20 +27,23 @@ class Accounts(NamedTuple):
         return Accounts(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
 
+NOTHING = Accounts(0, 0, 0, 0, 0)
+
+
 class Window:
     """`async with Window(server) as window:` measures what happens inside.
 
     It opens when the server is quiet. The rate's clock stops when the block ends; the CPU account is read
-    once the server is quiet again, so that work done after the answers is charged too.
+    once the server is quiet again, so that work done after the answers is charged too. `used` is what the
+    work took, `whole` includes the pauses.
     """
 
     def __init__(self, server: Server) -> None:
         self.latencies = array("d")
         self.seconds = 0.0
-        self.used = Accounts(0, 0, 0, 0, 0)
+        self.used = self.whole = NOTHING
         self._server = server
-        self._paused = Accounts(0, 0, 0, 0, 0)
-        self._opened = self._paused
+        self._paused = self._opened = NOTHING
 
     async def __aenter__(self) -> Self:
         await settle(self._pids)
@@ -58,8 +61,9 @@ class Window:
         gc.unfreeze()
         if error is None:
             await settle(self._pids)
-            closed = read_accounts(self._server)._replace(generator=generator)
-            self.used = closed.minus(self._opened).minus(self._paused)
+            closed = read_accounts(self._server)
+            self.whole = closed.minus(self._opened)
+            self.used = closed._replace(generator=generator).minus(self._opened).minus(self._paused)
             self.seconds = end - self._opened.wall - self._paused.wall
 
     @contextlib.asynccontextmanager
@@ -71,13 +75,12 @@ class Window:
         """
         generator = time.process_time()
         busy = await last_busy_moment(self._pids)
-        begin = read_accounts(self._server)
-        watching = begin.generator - generator  # watching for quiet is no part of the load
-        begin = begin._replace(wall=busy, generator=generator, machine=begin.machine - watching)
+        # To watch for quiet is no part of the load, and the time of it none of the work.
+        begin = read_accounts(self._server)._replace(wall=busy, generator=generator)
         yield
         await last_busy_moment(self._pids)
         used = read_accounts(self._server).minus(begin)
-        self._paused = Accounts(*(sum(pair) for pair in zip(self._paused, used, strict=True)))
+        self._paused = total([self._paused, used])
 
     def result(
         self,
@@ -108,8 +111,8 @@ def result_of(
     """One row for work that was measured in several windows."""
     latencies = [latency for window in windows for latency in window.latencies]
     count = len(latencies) if operations is None else operations
-    used = Accounts(*map(sum, zip(*(window.used for window in windows), strict=True)))
-    others = used.machine - used.server - used.database - used.generator
+    used, whole = total(window.used for window in windows), total(window.whole for window in windows)
+    others = whole.machine - whole.server - whole.database - whole.generator
     return Result(
         work=work,
         operations=count,
@@ -119,10 +122,15 @@ def result_of(
         server_cpu_ms=used.server * 1e3 / count,
         database_cpu_ms=used.database * 1e3 / count,
         generator_cpu_us=used.generator * 1e6 / count,
-        others_share=max(0.0, others / (used.wall * (os.cpu_count() or 1))),
+        others_share=max(0.0, others / (whole.wall * (os.cpu_count() or 1))),
         facts=facts,
         checked=checked,
     )
+
+
+def total(parts: Iterable[Accounts]) -> Accounts:
+    """The sum of these, each account for itself."""
+    return Accounts(*map(sum, zip(*parts, strict=True)))
 
 
 def read_accounts(server: Server) -> Accounts:

@@ -67,9 +67,9 @@ class Report:
         console.print(_work_table(medians, self._title()))
         console.print(_fact_table(medians))
         for warning in self._warnings(medians):
-            console.print(warning, highlight=False)
+            console.print(warning, highlight=False, soft_wrap=True)
         for wrong in self.wrong:
-            console.print(f"[bold red]WRONG[/] {wrong}", highlight=False)
+            console.print("WRONG", wrong, style="red", highlight=False, markup=False, soft_wrap=True)
 
     def _title(self) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())

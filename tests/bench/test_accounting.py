@@ -114,11 +114,18 @@ def test_memory_that_a_process_holds_is_counted(children: _Children) -> None:
     assert full.pss <= full.rss
 
 
+def _wait_until_used(pid: int, seconds: float) -> None:
+    deadline = time.monotonic() + 30
+    while process_seconds(pid) < seconds:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 async def test_settling_waits_for_the_end_of_the_work() -> None:
     code = "import time; end = time.thread_time() + 0.4\nwhile time.thread_time() < end: pass\ntime.sleep(5)"
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
-    await asyncio.sleep(0.1)
-    await settle([child.pid], at_most=4)
+    _wait_until_used(child.pid, 0.05)
+    await settle([child.pid], share=0.001, at_most=20)
     used = process_seconds(child.pid)
     child.kill()
     await child.wait()
@@ -127,11 +134,11 @@ async def test_settling_waits_for_the_end_of_the_work() -> None:
 
 async def test_settling_gives_up_on_a_process_that_never_rests() -> None:
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
-    await asyncio.sleep(0.1)
-    waited = await settle([child.pid], at_most=0.3)
+    _wait_until_used(child.pid, 0.05)
+    waited = await settle([child.pid], share=0.001, at_most=0.3)
     child.kill()
     await child.wait()
-    assert 0.3 <= waited < 1.5
+    assert 0.3 <= waited < 5
 
 
 async def test_the_last_busy_moment_lies_before_the_quiet_time(children: _Children) -> None:
