@@ -146,6 +146,23 @@ class InteractiveAuth:
             await self._writer.run(write)
         return attempt.parameters
 
+    async def confirm_anybody(
+        self, requester: Requester | None, operation: str, body: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        """Like `confirm`, also for who has lost their token: then the stage tells who they are.
+
+        Answers the user and the operation's parameters.
+        """
+        if requester is not None:
+            return requester.user_id, await self.confirm(requester, operation, body, always=True)
+        if not self._rules.passwords:
+            raise forbidden("Passwords can't confirm anything on this server.")
+        attempt = await self.begin(operation, body)
+        passed = await self.require(attempt, [[PASSWORD]])
+        if attempt.session is not None:
+            await self._writer.run(passed.close)
+        return passed.session.user_id, attempt.parameters
+
     async def begin(self, operation: str, body: dict[str, Any], user_id: str = "") -> Attempt:
         """What the request is a part of. `operation` is method and path; a body with nothing but `auth` stands for
         the parameters that the session began with.
@@ -258,24 +275,28 @@ class InteractiveAuth:
         if stage == REGISTRATION_TOKEN:
             return await self._reserve(session, auth)
         if stage == PASSWORD:
-            await self._check_password(session, auth)
+            session = replace(session, user_id=await self._check_password(session.user_id, auth))
         return replace(session, completed=(*session.completed, stage))
 
-    async def _check_password(self, session: InteractiveSession, auth: dict[str, Any]) -> None:
+    async def _check_password(self, user_id: str, auth: dict[str, Any]) -> str:
+        """The user whose password it is: the session's own, if it has one."""
         password = auth.get("password")
         if not isinstance(password, str):
             raise Refusal("M_MISSING_PARAM", "The stage needs 'password'.")
-        if await self._named(auth, session.user_id) != session.user_id:
+        named = await self._named(auth, user_id)
+        if user_id and named != user_id:
             raise forbidden("You must confirm with your own password.")
-        await self._credentials.check(session.user_id, password)
+        await self._credentials.check(named, password)
+        return named
 
     async def _named(self, auth: dict[str, Any], user_id: str) -> str:
         """Who the stage says to be; the session's own user where it says nothing."""
         identifier = auth.get("identifier")
-        if identifier is None:
+        if identifier is None and (user_id or "user" in auth):
             # COMPAT(clients before r0.4): the user stands beside the password.
-            user = auth.get("user", user_id)
-            identifier = {"type": "m.id.user", "user": user}
+            identifier = {"type": "m.id.user", "user": auth.get("user", user_id)}
+        if identifier is None:
+            raise Refusal("M_MISSING_PARAM", "The stage needs 'identifier'.")
         if not isinstance(identifier, dict):
             raise bad_json("'auth.identifier' must be an object.")
         return await self._credentials.resolve(identifier)

@@ -29,8 +29,8 @@ class Sightings:
         self._waiting: dict[tuple[str, str], Sighting] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def note(self, requester: Requester, address: str, user_agent: str | None) -> None:
-        """A request came from this device."""
+    def note(self, requester: Requester, address: str, header: Callable[[bytes], str | None]) -> None:
+        """A request came from this device; `header` looks up a header of it."""
         if requester.device_id is None:
             return
         key, now = (requester.user_id, requester.device_id), self._now()
@@ -40,6 +40,7 @@ class Sightings:
             or len(self._waiting) >= _WAITING
         ):
             return
+        user_agent = header(b"user-agent")
         agent = user_agent.replace("\0", "")[:_LONGEST_AGENT] if user_agent else None
         self._waiting[key] = Sighting(*key, now, address, agent)
 

@@ -9,7 +9,7 @@ from ranvier.http.request import Request
 from ranvier.protocol.refusal import Refusal, bad_json
 
 
-@endpoint("POST", "/_matrix/client/v3/account/password", rate_limit="other")
+@endpoint("POST", "/_matrix/client/v3/account/password", access="optional token", rate_limit="other")
 async def change_password(
     request: Request, password_change: PasswordChange, authentication: InteractiveAuth
 ) -> Answer:
@@ -17,12 +17,12 @@ async def change_password(
     body = request.json()
     if "new_password" in body or "auth" not in body:
         password_change.check(_new_password(body))
-    requester = request.requester
-    confirmed = await authentication.confirm(requester, "POST /account/password", body)
+    requester = request.requester_or_none
+    user_id, confirmed = await authentication.confirm_anybody(requester, "POST /account/password", body)
     log_out = confirmed.get("logout_devices", True)
     if not isinstance(log_out, bool):
         raise bad_json("'logout_devices' must be true or false.")
-    await password_change.change(requester.user_id, _new_password(confirmed), log_out=log_out, kept=requester)
+    await password_change.change(user_id, _new_password(confirmed), log_out=log_out, kept=requester)
     return {}
 
 

@@ -48,6 +48,10 @@ class Authenticator(Protocol):
         ...
 
 
+Noted = Callable[[Requester, str, Callable[[bytes], str | None]], None]
+"""Told of each request with a token: who asks, from which address, and how to look up a header."""
+
+
 class Application:
     """Answers the requests of one kind of listener.
 
@@ -56,7 +60,13 @@ class Application:
     """
 
     def __init__(
-        self, router: Router, authenticator: Authenticator, strays: Traffic, *, forwarded: bool = False
+        self,
+        router: Router,
+        authenticator: Authenticator,
+        strays: Traffic,
+        *,
+        forwarded: bool = False,
+        noted: Noted | None = None,
     ) -> None:
         self._router = router
         self._authenticator = authenticator
@@ -64,6 +74,7 @@ class Application:
         self._prefix = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
         self._numbers = count(1)
         self._strays = strays
+        self._noted = noted
 
     async def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""
@@ -107,6 +118,8 @@ class Application:
                 request.requester = await self._authenticator.authenticate(
                     token, locked_ok=endpoint.locked_ok
                 )
+                if self._noted is not None:
+                    self._noted(request.requester, request.client_address, request.header)
             elif endpoint.access == "token":
                 _ = request.requester  # Refuses: there is none.
         if route.bucket is not None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import Tokens
 from ranvier.bus.local import Bell
 from ranvier.client_api.static import Welcome
@@ -63,7 +64,8 @@ class Composition:
     def application(self, resources: frozenset[str], *, forwarded: bool) -> Application:
         """What a listener with these resources answers; `forwarded` trusts `X-Forwarded-For`."""
         router = Router(route for route in self.routes if resource_of(route.endpoint) in resources)
-        return Application(router, self.tokens, self.strays, forwarded=forwarded)
+        noted = self.parts.get(Sightings).note
+        return Application(router, self.tokens, self.strays, forwarded=forwarded, noted=noted)
 
     async def start(self) -> None:
         """Bring everything to the point where it can answer."""
