@@ -61,7 +61,7 @@ class _Work:
     members_changed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Moment:
     """What an answer covers: from a token (`None`: from the beginning) to a position, and the token it will bear."""
 

@@ -6,7 +6,7 @@ from ranvier.protocol.filters import NO_FILTER, Filter
 from ranvier.sync.tokens import SyncToken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SyncRequest:
     """One request: whose, since when, and what of it. `timeout` is in milliseconds."""
 
