@@ -206,7 +206,7 @@ class Contract:
             faults.append("Access-Control-Allow-Origin is not *")
         listed = _listed(operation, status)
         if listed is None or (status >= 400 and self._is_standard_error(body)):
-            return faults + self._unlisted_faults(status, body)
+            return faults + self._unlisted_faults(status, body, known=listed is not None)
         faults += [
             f"header {name} is missing" for name in listed.get("headers", []) if name.lower() not in lowered
         ]
@@ -225,8 +225,9 @@ class Contract:
         value, fault = _decode(body)
         return fault is None and isinstance(value, dict) and "errcode" in value and "flows" not in value
 
-    def _unlisted_faults(self, status: int, body: bytes) -> list[str]:
-        if status not in STANDARD_ERROR_STATUSES:
+    def _unlisted_faults(self, status: int, body: bytes, *, known: bool = False) -> list[str]:
+        """`known`: the operation lists the status, so it need not be a standard error's."""
+        if not known and status not in STANDARD_ERROR_STATUSES:
             return [f"status {status} is neither listed nor a standard error's"]
         faults = self._json_faults(ERROR_SCHEMA, body)
         if faults:

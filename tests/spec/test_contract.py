@@ -110,6 +110,13 @@ def test_a_standard_error_passes_where_it_is_not_listed(contract: Contract) -> N
     answer(contract, "GET", f"{ROOM}/members", 403, {"errcode": "ORG.EXAMPLE.NO", "error": "Not here."})
 
 
+def test_an_error_may_have_a_status_that_only_its_operation_lists(contract: Contract) -> None:
+    taken = {"errcode": "M_ROOM_IN_USE", "error": "Taken."}
+    answer(contract, "PUT", "/_matrix/client/v3/directory/room/%23a%3Aexample.org", 409, taken)
+    with pytest.raises(ContractViolation, match="neither listed"):
+        answer(contract, "GET", f"{ROOM}/members", 409, taken)
+
+
 def test_a_step_of_interactive_authentication_is_judged_by_its_own_schema(contract: Contract) -> None:
     path = "/_matrix/client/v3/delete_devices"
     step = {"flows": [{"stages": ["m.login.password"]}], "params": {}, "session": "x"}
