@@ -6,16 +6,21 @@ from typing import Final
 from ranvier.config import Config
 from ranvier.main.parts import Parts
 from ranvier.protocol.signing import SigningKey
+from ranvier.rooms.access import Accesses
 from ranvier.rooms.appending import Appending
 from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads
+from ranvier.rooms.history import History
 from ranvier.rooms.joined import UserRooms
 from ranvier.rooms.membership import Memberships
 from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.profiles import MemberProfiles
+from ranvier.rooms.related import Related
 from ranvier.rooms.relations import Relations
 from ranvier.rooms.sending import Sending
+from ranvier.rooms.shaping import Shapes
+from ranvier.rooms.state import RoomState
 from ranvier.rooms.unread import Unread
 from ranvier.rooms.visibility import Visibility
 from ranvier.store.database import Database
@@ -43,7 +48,12 @@ def add_rooms(
     parts.add(UserRooms(database))
     visibility = parts.add(Visibility(database, heads, events))
     preferences = parts.add(Preferences(database))
-    parts.add(Relations(database, heads, events, visibility, preferences))
+    accesses = parts.add(Accesses(database, heads, events))
+    relations = parts.add(Relations(database, heads, events, visibility, preferences))
+    parts.add(Shapes(database, events, relations, now))
+    parts.add(RoomState(database, heads, events, accesses))
+    history = parts.add(History(database, heads, events, visibility, accesses, preferences))
+    parts.add(Related(database, events, visibility, accesses, history, preferences))
     unread = parts.add(Unread(database, heads, preferences))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
     parts.add(Sending(database, heads, events, appending))

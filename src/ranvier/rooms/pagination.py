@@ -4,12 +4,13 @@ History is ordered by depth, then by arrival. A token names an event and means t
 """
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ranvier.protocol.refusal import invalid_param
 from ranvier.store.events import StoredEvent
 
 _FORM = re.compile(r"t([0-9]{1,19})-([0-9]{1,19})\Z")
+_GREATEST: Final = 2**63 - 1
 
 
 class Place(NamedTuple):
@@ -22,7 +23,9 @@ class Place(NamedTuple):
         return f"t{self.depth}-{self.nid}"
 
 
-END = Place(2**63 - 1, 2**63 - 1)
+START: Final = Place(0, 0)
+"""Before all events."""
+END: Final = Place(_GREATEST, _GREATEST)
 """After all events."""
 
 
@@ -44,7 +47,7 @@ def token_of(kept: StoredEvent) -> str:
 def parse(token: str) -> Place:
     """The place of its token; refuses what never was one."""
     form = _FORM.match(token)
-    place = Place(int(form[1]), int(form[2])) if form is not None else END
-    if form is None or place > END:
+    depth, nid = (int(form[1]), int(form[2])) if form is not None else (_GREATEST + 1, 0)
+    if depth > _GREATEST or nid > _GREATEST:
         raise invalid_param("This is no pagination token of this server.")
-    return place
+    return Place(depth, nid)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from ranvier.store.database import Reader, Transaction
+from ranvier.store.tuples import slices, table_of
 
 Key = tuple[str, str]
 """(type, state_key)."""
@@ -117,6 +118,14 @@ async def at(reader: Reader, root: Root) -> dict[Key, int]:
     return {key: event for key, event in state.items() if event is not None}
 
 
+async def after(reader: Reader, root: Root, change: tuple[Key, int] | None) -> dict[Key, int]:
+    """The whole state once a change, if any, was made at a root."""
+    state = await at(reader, root)
+    if change is not None:
+        state[change[0]] = change[1]
+    return state
+
+
 async def keys_at(reader: Reader, root: Root, keys: Sequence[Key]) -> dict[Key, int]:
     """Some keys of the state at a root; those that it lacks are left out."""
     found: dict[Key, int | None] = {}
@@ -142,6 +151,69 @@ async def keys_at(reader: Reader, root: Root, keys: Sequence[Key]) -> dict[Key, 
     return {key: event for key, event in found.items() if event is not None}
 
 
+async def values_at(reader: Reader, wanted: Sequence[tuple[Root, Key]]) -> list[int | None]:
+    """For each root and key, the event's number; one query for all that their own lines know of."""
+    found: dict[tuple[int, int, str, str], int | None] = {}
+    rows = [(root.line, root.version, *key) for root, key in wanted]
+    for part in slices(rows):
+        table, values = table_of(part, ("BIGINT", "BIGINT", "TEXT", "TEXT"))
+        answers = await reader.fetch(
+            f"WITH wanted(line, version, type, state_key) AS ({table}) "  # noqa: S608
+            "SELECT w.line, w.version, w.type, w.state_key, (SELECT s.event FROM state_changes s "
+            "WHERE s.line = w.line AND s.type = w.type AND s.state_key = w.state_key AND s.version <= w.version "
+            "ORDER BY s.version DESC LIMIT 1) FROM wanted w",
+            *values,
+        )
+        found.update({(a[0], a[1], a[2], a[3]): a[4] for a in answers})
+    forked = await _with_parent(reader, {row[0] for row in rows if found[row] is None})
+    return [
+        (await keys_at(reader, root, [key])).get(key)
+        if found[row] is None and root.line in forked
+        else found[row]
+        for (root, key), row in zip(wanted, rows, strict=True)
+    ]
+
+
+async def _with_parent(reader: Reader, lines: set[int]) -> set[int]:
+    """Those of the lines that started from another."""
+    if not lines:
+        return set()
+    rows = await reader.fetch(
+        "SELECT line FROM state_lines WHERE line = ANY($1) AND parent_line IS NOT NULL", sorted(lines)
+    )
+    return {row[0] for row in rows}
+
+
+async def newest_values(reader: Reader, line: int, key: Key, most: int = 100) -> list[int]:
+    """The events that a line had for a key, the newest first."""
+    rows = await reader.fetch(
+        "SELECT event FROM state_changes WHERE line = $1 AND type = $2 AND state_key = $3 AND event IS NOT NULL "
+        "ORDER BY version DESC LIMIT $4",
+        line,
+        *key,
+        most,
+    )
+    return [row[0] for row in rows]
+
+
+async def story(
+    reader: Reader, line: int, keys: Sequence[Key]
+) -> dict[Key, list[tuple[int, int | None]]] | None:
+    """All changes of some keys on a line, (version, event's number), oldest first; None if it has a parent."""
+    if await _with_parent(reader, {line}):
+        return None
+    told = {}
+    for key in keys:
+        rows = await reader.fetch(
+            "SELECT version, event FROM state_changes WHERE line = $1 AND type = $2 AND state_key = $3 "
+            "ORDER BY version",
+            line,
+            *key,
+        )
+        told[key] = [(row[0], row[1]) for row in rows]
+    return told
+
+
 async def changes_between(reader: Reader, line: int, after: int, until: int) -> dict[Key, int | None]:
     """What changed on one line after one version and up to another: the newest event of each key."""
     rows = await reader.fetch(
@@ -154,7 +226,9 @@ async def changes_between(reader: Reader, line: int, after: int, until: int) -> 
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-async def had_membership_since(reader: Reader, line: int, version: int, user_id: str, membership: str) -> bool:
+async def had_membership_since(
+    reader: Reader, line: int, version: int, user_id: str, membership: str
+) -> bool:
     """Whether a user's membership became this after a version of a line, as the newest event tells."""
     rows = await reader.fetch(
         "SELECT e.pdu FROM state_changes s JOIN events e ON e.nid = s.event "

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ranvier.store.database import Reader
+from ranvier.store.log import room_audience
 from ranvier.store.state import Root
 
 
@@ -40,5 +41,17 @@ async def root_at(reader: Reader, room: int, version: int) -> Root | None:
 
 async def version_of(reader: Reader, room: int, event: int) -> int:
     """The version of the timeline that an event made; 0 if it never entered it."""
-    value = await reader.fetch_value("SELECT version FROM timeline WHERE room = $1 AND event = $2", room, event)
+    value = await reader.fetch_value(
+        "SELECT version FROM timeline WHERE room = $1 AND event = $2", room, event
+    )
     return int(value or 0)
+
+
+async def version_at(reader: Reader, room: int, position: int) -> int | None:
+    """The room's version at a position of the log; None if nothing of the room came later."""
+    value = await reader.fetch_value(
+        "SELECT MIN(CAST(ref AS BIGINT)) FROM log WHERE audience = $1 AND kind IN (1, 2) AND position > $2",
+        room_audience(room),
+        position,
+    )
+    return int(value) - 1 if value is not None else None

@@ -1,0 +1,90 @@
+"""Who may read a room, and up to when.
+
+Members read what is now; who has left reads what was when they left; a world-readable room is open to everybody.
+"""
+
+from dataclasses import dataclass
+
+from ranvier.protocol import history_visibility
+from ranvier.protocol.refusal import forbidden
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import MEMBER, Head, Heads, Room
+from ranvier.store import rooms as rooms_store
+from ranvier.store import state as state_store
+from ranvier.store.database import Database
+from ranvier.store.events import StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A room as one user may read it: as it is now, or as it was after `departure` (their leave, kick or ban)."""
+
+    room: Room
+    head: Head
+    departure: StoredEvent | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the user may read what the room is now."""
+        return self.departure is None
+
+
+class Accesses:
+    """Decides what users may read of rooms."""
+
+    def __init__(self, database: Database, heads: Heads, events: Events) -> None:
+        self._database = database
+        self._heads = heads
+        self._events = events
+
+    async def of(self, user_id: str, room_id: str) -> Access:
+        """What the user may read; refused (M_FORBIDDEN) alike if the room is not there and if it is not for them."""
+        room = self._heads.at_hand(room_id) or await self._heads.get(room_id)
+        if room is not None:
+            head = await self._heads.fault_in(room, [user_id])
+            if is_joined(head, user_id) or is_world_readable(head):
+                return Access(room, head)
+            departure = await self._departure(room, head, user_id)
+            if departure is not None:
+                return Access(room, head, departure)
+        raise forbidden(f"You are not in the room {room_id[:255]} and never were, or there is no such room.")
+
+    async def joined(self, user_id: str, room_id: str) -> Access:
+        """The room, for a member."""
+        room = self._heads.at_hand(room_id) or await self._heads.get(room_id)
+        if room is not None:
+            head = await self._heads.fault_in(room, [user_id])
+            if is_joined(head, user_id):
+                return Access(room, head)
+        raise forbidden(f"You are not in the room {room_id[:255]}, or there is no such room.")
+
+    async def _departure(self, room: Room, head: Head, user_id: str) -> StoredEvent | None:
+        """The event with which the user's last stay in the room ended; None if they forgot it or never were in it."""
+        standing = head.state.get((MEMBER, user_id))
+        if standing is None or standing.event.content.get("membership") not in ("leave", "ban"):
+            return None
+        membership = await rooms_store.membership(self._database, user_id, room.room_id)
+        if membership is None or membership.forgotten:
+            return None
+        nids = await state_store.newest_values(self._database, standing.state_line, (MEMBER, user_id))
+        events = await self._events.by_nids(nids)
+        later = None
+        for nid in nids:
+            kept = events.get(nid)
+            if kept is not None and kept.event.content.get("membership") == "join":
+                return later
+            later = kept
+        return None
+
+
+def is_joined(head: Head, user_id: str) -> bool:
+    """Whether the user is in the room; the membership must have been faulted in."""
+    member = head.state.get((MEMBER, user_id))
+    return member is not None and member.event.content.get("membership") == "join"
+
+
+def is_world_readable(head: Head) -> bool:
+    """Whether the room, as it is now, is open to everybody."""
+    kept = head.get("m.room.history_visibility")
+    visibility = history_visibility.read_visibility(kept.event.content if kept is not None else None)
+    return visibility == "world_readable"
