@@ -135,6 +135,7 @@ class Connection(asyncio.Protocol):
             if exchange is not None:
                 exchange.incoming.lose()
         self._queue.clear()
+        self._coming = None
         self.resume_writing()
         self._parser = None
 

@@ -81,6 +81,8 @@ class Incoming:
         self.when_gone = None
         self._pieces.clear()
         self._source.resume()
+        # The source holds this too: without the cycle both are freed at once, and not by the collector.
+        del self._source
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -66,7 +66,8 @@ class GarbageCollections:
 
     def stop(self) -> None:
         """Measure no more."""
-        gc.callbacks.remove(self._note)
+        if self._note in gc.callbacks:
+            gc.callbacks.remove(self._note)
 
     def _note(self, phase: str, info: Mapping[str, int]) -> None:
         if phase == "start":

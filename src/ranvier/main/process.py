@@ -24,8 +24,8 @@ from ranvier.main.logs import start_logging
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter: at Python's 5 ms SQLite's writer waits longer than it writes."""
-_COLLECT_AFTER = 50_000
-"""Objects that are made between two collections of the youngest generation (docs/decisions: garbage collection)."""
+_COLLECT_AFTER = 20_000
+"""Objects made between two collections of the youngest generation: docs/decisions/0032-garbage-collection.md."""
 _DRAIN_SECONDS = 10.0
 _METRICS_PATH = b"/_synapse/metrics"
 
@@ -90,14 +90,14 @@ class Process:
     async def start(cls, config: Config) -> "Process":
         """Compose, start, and listen; raises `CannotStart` or `AddressTaken`."""
         composition = await compose(config, ALL_ROLES)
+        process = cls(composition, config.listeners, metrics=config.operation.metrics)
         try:
-            process = cls(composition, config.listeners, metrics=config.operation.metrics)
             await composition.start()
             process.figures.start()
             for listening in process.listenings:
                 await listening.start()
         except BaseException:
-            await composition.stop()
+            await process.stop()
             raise
         return process
 
