@@ -209,6 +209,19 @@ def test_text_may_be_sent_as_a_level_before_version_10(version: str) -> None:
     assert change(room, events={"x": "many"}) == numbered(version, "events_new")
 
 
+@pytest.mark.parametrize("version", versions_with(integer_power_levels=False))
+@pytest.mark.parametrize(
+    ("events", "allowed"), [([], True), (None, False), ("x", False), (5, False), (["x"], False)]
+)
+def test_of_event_levels_that_are_no_object_only_an_empty_array_passes(
+    version: str, events: Any, allowed: bool
+) -> None:
+    room = room_of_bob(version)
+    content = {"users": {BOB: 50}, "events": events}
+    verdict = room.check("m.room.power_levels", content, sender=BOB, state_key="")
+    assert rule_of(verdict) == (None if allowed else numbered(version, "events_new"))
+
+
 def test_creators_of_version_12_have_no_entry() -> None:
     room = Room("12", additional_creators=[BOB])
     for user in (ALICE, BOB):
@@ -239,6 +252,8 @@ def test_a_level_above_ones_own_is_neither_set_nor_changed_nor_removed(version: 
     room = room_of_bob(version)
     assert change(room, **{key: 51}) == numbered(version, "defaults", ".2")
     assert change(room, **{key: 50}) is None
+    room = room_of_bob(version, **{key: 50})
+    assert change(room, **{key: 10}) is None
 
 
 @every_version
