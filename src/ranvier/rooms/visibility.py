@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ranvier.protocol import history_visibility
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
+from ranvier.rooms.preferences import Preferences
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
 from ranvier.store.events import Judgement, StoredEvent
@@ -28,10 +29,15 @@ class Seen(NamedTuple):
 class Visibility:
     """Decides from the state at each event; the common cases without asking the store."""
 
-    def __init__(self, database: Database, heads: Heads, events: Events) -> None:
+    def __init__(self, database: Database, heads: Heads, events: Events, preferences: Preferences) -> None:
         self._database = database
         self._heads = heads
         self._events = events
+        self._preferences = preferences
+
+    async def ignored_by(self, user_id: str) -> frozenset[str]:
+        """The users whose messages are not shown to this one; their state events are, as rooms depend on them."""
+        return (await self._preferences.of(user_id)).ignored
 
     async def filter(self, room: Room, user_id: str, kept: Iterable[StoredEvent]) -> list[Seen]:
         """Those of the events that the user may see, in the same order."""

@@ -95,11 +95,13 @@ class RoomAnswers:
         answer = RoomsAnswer()
         works = []
         slices = Slices()
+        ignored = await self._timelines.ignored_by(request.user_id)
         for membership in rooms.by_room.values():
             if not request.filter.room.wants_room(membership.room_id):
                 continue
             if membership.membership == "invite":
-                answer.invite.append((_key(membership), self._sections.invite(membership)))
+                if membership.sender not in ignored:
+                    answer.invite.append((_key(membership), self._sections.invite(membership)))
             elif membership.membership == "knock":
                 answer.knock.append((_key(membership), self._sections.knock(membership)))
             elif membership.membership == "join" or request.filter.room.include_leave:
@@ -115,6 +117,7 @@ class RoomAnswers:
         answer = RoomsAnswer()
         works = []
         slices = Slices()
+        ignored = await self._timelines.ignored_by(request.user_id)
         for room_id in self._touched(request, rooms, news, moment):
             membership = rooms.by_room.get(room_id)
             if membership is None or not request.filter.room.wants_room(room_id):
@@ -125,7 +128,8 @@ class RoomAnswers:
             elif not changed:
                 continue
             elif membership.membership == "invite":
-                answer.invite.append((_key(membership), self._sections.invite(membership)))
+                if membership.sender not in ignored:
+                    answer.invite.append((_key(membership), self._sections.invite(membership)))
             elif membership.membership == "knock":
                 answer.knock.append((_key(membership), self._sections.knock(membership)))
             else:

@@ -70,6 +70,10 @@ class Timelines:
         self._events = events
         self._visibility = visibility
 
+    async def ignored_by(self, user_id: str) -> frozenset[str]:
+        """The users whom this one does not want to hear of."""
+        return await self._visibility.ignored_by(user_id)
+
     async def version_at(self, room: Room, until: int) -> int:
         """The room's timeline version at a position that is not below the tail's floor."""
         head = room.head
@@ -136,6 +140,9 @@ class Timelines:
     ) -> list[Shown]:
         if not wanted.wants_all():
             items = [item for item in items if wanted.wants_event(item.kept.event)]
+        ignored = await self._visibility.ignored_by(user_id)
+        if ignored:
+            items = [i for i in items if i.kept.event.is_state or i.kept.event.sender not in ignored]
         head = await self._heads.fault_in(room, [user_id])
         if all_joined_throughout(head, user_id, [item.kept for item in items]):
             return [Shown(item, "join") for item in items]
