@@ -1,6 +1,7 @@
 """Sockets that listen, and the connections that came from them."""
 
 import asyncio
+import errno
 import resource
 import socket
 from collections.abc import Iterable
@@ -34,10 +35,7 @@ class Address:
         try:
             return self._open_unix(self.path) if self.path is not None else self._open_tcp()
         except OSError as error:
-            raise AddressTaken(
-                f"{self} can't be opened: {error.strerror}. Does another server run there already? "
-                "`listeners` in the configuration says where this one listens."
-            ) from error
+            raise AddressTaken(f"{self} can't be opened: {error.strerror}. {_cure(error)}") from error
 
     def _open_tcp(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -161,6 +159,16 @@ class Listening:
         for connection in list(self._connections.open):
             connection.abort()
         return not unanswered
+
+
+def _cure(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            "Another server is there already; `listeners` in the configuration says where this one listens."
+        )
+    if error.errno == errno.EACCES:
+        return "Ports below 1024 need a privilege: take another one in `listeners`, behind a reverse proxy."
+    return "`listeners` in the configuration must name addresses of this machine."
 
 
 def _raise_file_limit() -> int:

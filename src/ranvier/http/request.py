@@ -165,7 +165,7 @@ class Request:
         try:
             value = canonical_json.decode(self.body)
         except canonical_json.BadJson as error:
-            raise Refusal(error.errcode, f"The body can't be read: {error}.") from error
+            raise Refusal(error.errcode, f"The body can't be read: {str(error).rstrip('.')}.") from error
         if not isinstance(value, dict):
             raise bad_json("The body must be a JSON object.")
         return value

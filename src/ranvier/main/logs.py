@@ -9,7 +9,9 @@ from structlog.typing import EventDict, Processor
 
 from ranvier.http.application import CURRENT
 
-_SECRET = ("password", "token", "secret", "authorization", "mac", "signing_key", "pepper", "session")
+_SECRET = frozenset(
+    {"password", "token", "secret", "authorization", "mac", "key", "pepper", "session", "nonce"}
+)
 
 
 def _add_request(_: Any, __: str, event: EventDict) -> EventDict:
@@ -24,7 +26,7 @@ def _add_request(_: Any, __: str, event: EventDict) -> EventDict:
 
 def _hide_secrets(_: Any, __: str, event: EventDict) -> EventDict:
     for key in event:
-        if any(word in key.lower() for word in _SECRET):
+        if not _SECRET.isdisjoint(key.lower().split("_")):
             event[key] = "…"
     return event
 
