@@ -3,10 +3,10 @@
 A token is a prefix and 256 random bits. Its SHA-256 is what the store and the cache know it by.
 """
 
-import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from ranvier.accounts.requester import Requester
 from ranvier.protocol.refusal import Refusal
@@ -45,7 +45,7 @@ def make_token(prefix: str) -> str:
 
 def hash_token(token: str) -> bytes:
     """What the store knows a token by."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def announce_end(transaction: Transaction, digests: Sequence[bytes]) -> None:
@@ -85,7 +85,7 @@ class Tokens:
 
         `soft_logout` is true where logging in again with the same device is enough.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
         if known is None:
             known = await self._find(token, digest)
