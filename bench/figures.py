@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure that is not per operation: a size, a time, another count."""
+    """A figure that is not per operation. `compared`: it is the server's, and less of it is better."""
 
     name: str
     value: float
     unit: str
+    compared: bool = False
 
 
 @dataclass(frozen=True)

@@ -172,11 +172,13 @@ def _fact_table(medians: Mapping[str, Mapping[str, Result]]) -> Table:
         server: {fact.name: fact for row in rows.values() for fact in row.facts}
         for server, rows in medians.items()
     }
-    units = {name: fact.unit for found in facts.values() for name, fact in found.items()}
-    for name, unit in units.items():
+    kinds = {name: fact for found in facts.values() for name, fact in found.items()}
+    for name, kind in kinds.items():
         values = [found[name].value if name in found else math.nan for found in facts.values()]
-        cells = [spoken_value(value, unit) for value in values]
-        table.add_row(name, *cells, *([ratio(*values)] if len(values) == 2 else []))
+        cells = [spoken_value(value, kind.unit) for value in values]
+        if len(values) == 2:
+            cells.append(ratio(*values) if kind.compared else "")
+        table.add_row(name, *cells)
     return table
 
 

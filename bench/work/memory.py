@@ -11,11 +11,16 @@ async def measure_memory(world: World) -> list[Result]:
     await settle([*server.pids, *server.database_pids], window=0.3)
     memory = tree_memory(server.pids)
     facts = [
-        Fact("memory after all of it, PSS", memory.pss, "MiB"),
-        Fact("memory after all of it, RSS", memory.rss, "MiB"),
+        Fact("memory after all of it, PSS", memory.pss, "MiB", compared=True),
+        Fact("memory after all of it, RSS", memory.rss, "MiB", compared=True),
     ]
     if server.database_pids:
         facts.append(
-            Fact("memory of the database after all of it, PSS", tree_memory(server.database_pids).pss, "MiB")
+            Fact(
+                "memory of the database after all of it, PSS",
+                tree_memory(server.database_pids).pss,
+                "MiB",
+                compared=True,
+            )
         )
     return [Result(work="memory", facts=tuple(facts))]

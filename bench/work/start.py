@@ -19,12 +19,19 @@ async def measure_start(world: World) -> list[Result]:
             step.advance()
     memory = tree_memory(server.pids)
     facts = [
-        Fact("idle memory, PSS", memory.pss, "MiB"),
-        Fact("idle memory, RSS", memory.rss, "MiB"),
-        Fact("first start, empty database", world.first_start_seconds * 1e3, "ms"),
+        Fact("idle memory, PSS", memory.pss, "MiB", compared=True),
+        Fact("idle memory, RSS", memory.rss, "MiB", compared=True),
+        Fact("first start, empty database", world.first_start_seconds * 1e3, "ms", compared=True),
     ]
     if server.database_pids:
-        facts.append(Fact("idle memory of the database, PSS", tree_memory(server.database_pids).pss, "MiB"))
+        facts.append(
+            Fact(
+                "idle memory of the database, PSS",
+                tree_memory(server.database_pids).pss,
+                "MiB",
+                compared=True,
+            )
+        )
     return [
         Result(
             work="start to first answer",

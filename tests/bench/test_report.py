@@ -57,7 +57,15 @@ def test_the_database_has_a_column_only_where_it_has_processes() -> None:
 
 def test_a_figure_that_does_not_exist_is_a_dash() -> None:
     line = next(line for line in _shown(_report(FAST, SLOW)).splitlines() if "│ lag" in line)
-    assert [cell.strip() for cell in line.strip("│").split("│")] == ["lag", "1.50 ms", "-", "-"]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == ["lag", "1.50 ms", "-", ""]
+
+
+def test_only_what_a_server_needs_is_compared_among_the_facts() -> None:
+    first = Result("memory", facts=(Fact("held", 50.0, "MiB", compared=True), Fact("fsync", 1.0, "ms")))
+    second = Result("memory", facts=(Fact("held", 100.0, "MiB", compared=True), Fact("fsync", 2.0, "ms")))
+    shown = _shown(_report(first, second))
+    assert "2.00×" in next(line for line in shown.splitlines() if "│ held" in line)
+    assert "×" not in next(line for line in shown.splitlines() if "│ fsync" in line)
 
 
 def test_wrong_work_is_shown_and_counted() -> None:
