@@ -49,6 +49,25 @@ ERROR_SCHEMA: Json = {
         "soft_logout": {"type": "boolean"},
     },
 }
+# A step of user-interactive authentication, which some operations ask for only in prose.
+INTERACTIVE_SCHEMA: Json = {
+    "type": "object",
+    "required": ["flows", "session"],
+    "properties": {
+        "session": {"type": "string"},
+        "params": {"type": "object"},
+        "completed": {"type": "array", "items": {"type": "string"}},
+        "flows": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["stages"],
+                "properties": {"stages": {"type": "array", "items": {"type": "string"}}},
+            },
+        },
+    },
+}
 # Query parameters that any request may carry (application service extensions; access_token until v1.11).
 ANYWHERE = frozenset({"access_token", "user_id", "device_id"})
 # Paths that the specification gives no operation for on purpose.
@@ -229,6 +248,8 @@ class Contract:
         """`known`: the operation lists the status, so it need not be a standard error's."""
         if not known and status not in STANDARD_ERROR_STATUSES:
             return [f"status {status} is neither listed nor a standard error's"]
+        if status == 401 and b'"flows"' in body:
+            return self._json_faults(INTERACTIVE_SCHEMA, body)
         faults = self._json_faults(ERROR_SCHEMA, body)
         if faults:
             return faults

@@ -102,6 +102,16 @@ def test_a_bad_answer_is_caught(contract: Contract, status: int, value: object, 
         answer(contract, "PUT", f"{ROOM}/send/m.room.message/1", status, value)
 
 
+def test_a_step_of_interactive_authentication_that_only_prose_asks_for_passes(contract: Contract) -> None:
+    path = "/_matrix/client/v3/keys/device_signing/upload"
+    step = {"session": "x", "flows": [{"stages": ["m.login.password"]}], "params": {}}
+    answer(contract, "POST", path, 401, step)
+    with pytest.raises(ContractViolation):
+        answer(contract, "POST", path, 401, {**step, "flows": [{"stages": "m.login.password"}]})
+    with pytest.raises(ContractViolation):
+        answer(contract, "POST", path, 401, {"flows": [{"stages": []}]})
+
+
 def test_a_standard_error_passes_where_it_is_not_listed(contract: Contract) -> None:
     answer(contract, "GET", f"{ROOM}/members", 401, {"errcode": "M_MISSING_TOKEN", "error": "No token."})
     answer(
