@@ -312,7 +312,7 @@ class Ranvier(_Process):
         return [program, "run", "--config", str(self.folder / "homeserver.yaml")]
 
     def _configuration(self) -> dict[str, Any]:
-        return {**super()._configuration(), "enable_metrics": True}
+        return {**super()._configuration(), "enable_metrics": True, "rc_other": _UNLIMITED}
 
     def _listener(self) -> dict[str, Any]:
         return {**super()._listener(), "resources": [{"names": ["client", "metrics"], "compress": False}]}
