@@ -2,7 +2,10 @@
 
 import hashlib
 import hmac
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,15 +67,21 @@ def test_every_user_of_the_mixture_is_in_four_rooms() -> None:
     assert [len(members) for members in memberships] == [20] * 10
 
 
-def test_a_cluster_lives_as_long_as_it_is_asked_to(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder into which the database's own account may go, as it may not into pytest's."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_cluster_lives_as_long_as_it_is_asked_to(open_folder: Path) -> None:
     try:
         programs = find_programs()
     except DatabaseFailed as missing:
         pytest.skip(str(missing))
-    folder = tmp_path_factory.mktemp("cluster")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o711)  # the database's own account has to reach it
-    cluster = Cluster(folder / "postgresql")
+    cluster = Cluster(open_folder / "postgresql")
     try:
         cluster.start()
         cluster.create("ranvier")
