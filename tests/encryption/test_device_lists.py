@@ -118,17 +118,19 @@ async def test_leaving_a_room_leaves_those_in_it(server: Server):
     assert await watcher.changes() == (set(), {bob.user_id, dave.user_id})
 
 
-async def test_who_leaves_and_comes_back_is_no_news_unless_their_devices_are(server: Server):
+async def test_who_was_away_for_a_while_counts_as_changed(server: Server):
     alice, bob = await server.register("alice"), await server.register("bob")
     room_id = await meet(alice, bob)
-    watcher = Watcher(alice)
-    await watcher.catch_up()
+    watchers = [Watcher(alice), Watcher(bob)]
+    for watcher in watchers:
+        await watcher.catch_up()
     await bob.leave(room_id)
     await publish(bob)
-    assert await watcher.changes() == (set(), {bob.user_id})
+    assert await watchers[0].changes() == (set(), {bob.user_id})
+    await publish(alice)
     await bob.join(room_id)
-    changed, left = await watcher.changes()
-    assert (left, changed - {bob.user_id}) == (set(), set())
+    assert await watchers[0].changes() == ({alice.user_id, bob.user_id}, set())
+    assert await watchers[1].changes() == ({alice.user_id, bob.user_id}, set())
 
 
 async def test_who_never_came_in_has_not_left(server: Server):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.encryption.conftest import Clock
-from tests.encryption.people import Person
+from tests.encryption.people import Person, public, sign
 
 from ranvier.encryption.cross_signing import CrossSigning
 from ranvier.encryption.keys import Keys
@@ -98,14 +98,28 @@ async def test_device_keys_that_are_wrong_are_refused(
     assert (await keys.query(BOB, {ALICE: []}))["device_keys"][ALICE] == {}
 
 
-async def test_identity_keys_never_change(keys: Keys, alice: Person):
-    await upload_identity(keys, alice, "PHONE")
-    await upload_identity(keys, alice, "PHONE")
-    stranger = Person(ALICE, "PHONE")
-    with pytest.raises(Refusal, match="never change"):
-        await upload_identity(keys, stranger, "PHONE")
+async def test_new_identity_keys_replace_the_old_ones_and_all_that_these_signed(
+    keys: Keys, cross_signing: CrossSigning, alice: Person, database: Database, tail: Tail
+):
+    device = alice.device("PHONE")
+    await keys.upload(ALICE, "PHONE", device.keys(), device.one_time_keys("one"), {})
+    await cross_signing.upload(ALICE, alice.cross_signing_keys(), authenticated=False)
+    signed = sign(device.keys(), ALICE, public(alice.self_signing), alice.self_signing)
+    assert await cross_signing.add_signatures(ALICE, {ALICE: {"PHONE": signed}}) == {}
+    before = len(await entries_of(database, tail, Kind.DEVICE_LIST))
+    newer = Person(ALICE, "PHONE").device("PHONE")
+    counts = await keys.upload(ALICE, "PHONE", newer.keys(), newer.one_time_keys("two"), {})
+    assert counts == {SIGNED: 1}
     shown = (await keys.query(BOB, {ALICE: []}))["device_keys"][ALICE]["PHONE"]
-    assert shown["keys"] == alice.device("PHONE").keys()["keys"]
+    assert (shown["keys"], shown["signatures"]) == (newer.keys()["keys"], newer.keys()["signatures"])
+    assert await claim(keys) == "two"
+    assert len(await entries_of(database, tail, Kind.DEVICE_LIST)) == before + 1
+
+
+async def test_device_keys_may_lack_signatures(keys: Keys, alice: Person):
+    value = {key: item for key, item in alice.device("PHONE").keys().items() if key != "signatures"}
+    await keys.upload(ALICE, "PHONE", value, {}, {})
+    assert (await keys.query(BOB, {ALICE: []}))["device_keys"][ALICE]["PHONE"]["signatures"] == {}
 
 
 async def test_algorithms_of_a_device_may_change(keys: Keys, alice: Person):

@@ -18,14 +18,14 @@ class News:
     """What happened between two positions, as far as it may matter for one user.
 
     `told` are users whose keys changed for this user alone, or the user; `changed` those whose keys changed for a
-    room; `own_rooms` the ids of rooms of which the user's own membership changed; `members` by room those with a
-    membership event; `first` by room the first version of its timeline that is new.
+    room; `own_rooms` the ids of rooms of which the user's own membership changed; `members` by room those with
+    membership events, and how many; `first` by room the first version of its timeline that is new.
     """
 
     told: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     own_rooms: set[str] = field(default_factory=set)
-    members: dict[int, set[str]] = field(default_factory=dict)
+    members: dict[int, dict[str, int]] = field(default_factory=dict)
     first: dict[int, int] = field(default_factory=dict)
 
 
@@ -92,7 +92,9 @@ async def weigh(
             gone |= before
         elif room not in entered:
             now = await store.read_sharing(reader, touched, [room])
-            changed |= now - before
+            # Who was in and is again may have been out in between, when their news went elsewhere.
+            returned = {user for user, count in touched.items() if count > 1}
+            changed |= (now - before) | (now & returned)
             gone |= before - now
     sharing = await store.read_sharing(reader, changed | gone, rooms)
     own = {user_id}
@@ -106,7 +108,8 @@ async def _own_moves(reader: Reader, user_id: str, news: News) -> tuple[set[int]
         for room, joined in (await store.read_rooms_of(reader, user_id, news.own_rooms)).items():
             first = news.first.get(room)
             before = first is not None and bool(await _joined_before(reader, room, first, {user_id}))
-            if joined and not before:
+            returned = news.members.get(room, {}).get(user_id, 0) > 1
+            if joined and (returned or not before):
                 entered.add(room)
             elif before and not joined:
                 abandoned.add(room)

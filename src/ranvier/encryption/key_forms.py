@@ -25,13 +25,16 @@ T = TypeVar("T")
 
 
 class DeviceKeysForm(msgspec.Struct):
-    """What device keys hold at least."""
+    """What device keys hold at least.
+
+    COMPAT(Complement): the specification demands signatures, but tests of servers upload keys without them.
+    """
 
     user_id: str
     device_id: str
     algorithms: list[str]
     keys: dict[str, str]
-    signatures: dict[str, dict[str, str]]
+    signatures: dict[str, dict[str, str]] = {}
 
 
 class CrossSigningForm(msgspec.Struct):

@@ -38,8 +38,8 @@ class Keys:
     ) -> dict[str, int]:
         """Publish keys of a device; answers how many one-time keys wait, by algorithm.
 
-        What was uploaded before may be repeated. A device's identity keys, and a one-time key under its name, never
-        change: `M_INVALID_PARAM`.
+        What was uploaded before may be repeated. A one-time key never changes under its name: `M_INVALID_PARAM`.
+        New identity keys make what the old ones signed worthless, so that goes.
         """
         checked = key_forms.check_device_keys(identity, user_id, device_id) if identity else None
         keys = key_forms.check_one_time_keys(one_time, "one_time_keys")
@@ -147,9 +147,7 @@ async def _keep_identity(transaction: Transaction, user_id: str, device_id: str,
     if known == keys:
         return
     if known is not None and key_forms.identity_of(known) != key_forms.identity_of(keys):
-        raise invalid_param(
-            f"The device {device_id} has other identity keys, which never change: log in as a new device."
-        )
+        await device_keys.delete_derived_keys(transaction, user_id, [device_id])
     await device_keys.write_device_keys(transaction, user_id, device_id, keys)
 
 

@@ -45,8 +45,21 @@ async def delete_device_keys(transaction: Transaction, user_id: str, device_ids:
     devices = list(device_ids)
     owned = "WHERE user_id = $1 AND device_id = ANY($2)"
     gone = await transaction.execute(f"DELETE FROM device_keys {owned}", user_id, devices)  # noqa: S608
-    for table in ("one_time_keys", "fallback_keys", "to_device_messages"):
-        await transaction.execute(f"DELETE FROM {table} {owned}", user_id, devices)  # noqa: S608
+    await transaction.execute(f"DELETE FROM to_device_messages {owned}", user_id, devices)  # noqa: S608
+    await delete_derived_keys(transaction, user_id, devices)
+    if gone:
+        await announce_device_list(transaction, user_id)
+
+
+async def delete_derived_keys(transaction: Transaction, user_id: str, device_ids: Sequence[str]) -> None:
+    """Forget what hangs on the identity keys of these devices: one-time and fallback keys, signatures."""
+    devices = list(device_ids)
+    for table in ("one_time_keys", "fallback_keys"):
+        await transaction.execute(
+            f"DELETE FROM {table} WHERE user_id = $1 AND device_id = ANY($2)",  # noqa: S608
+            user_id,
+            devices,
+        )
     await transaction.execute(
         "DELETE FROM key_signatures WHERE target_user = $1 AND target_key = ANY($2)", user_id, devices
     )
@@ -56,10 +69,8 @@ async def delete_device_keys(transaction: Transaction, user_id: str, device_ids:
         [f"ed25519:{device}" for device in devices],
     )
     for device in devices:
-        # A device that is made anew under the same id must not find the old one's counts.
+        # Also for a device that is made anew under the same id: it must not find the old one's counts.
         transaction.announce(Entry(Kind.ONE_TIME_KEYS, device_audience(user_id, device), ""))
-    if gone:
-        await announce_device_list(transaction, user_id)
 
 
 async def announce_device_list(transaction: Transaction, user_id: str) -> None:

@@ -22,20 +22,23 @@ async def read_entries(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def read_members_touched(reader: Reader, since: Mapping[int, int]) -> dict[int, set[str]]:
-    """By room, the users with a membership event in the timeline; `since` gives each room's first version."""
-    found: dict[int, set[str]] = {}
+async def read_members_touched(reader: Reader, since: Mapping[int, int]) -> dict[int, dict[str, int]]:
+    """By room, the users with membership events in the timeline, and how many these are.
+
+    `since` gives each room's first version that counts.
+    """
+    found: dict[int, dict[str, int]] = {}
     for portion in tuples.slices(list(since.items())):
         table, values = tuples.table_of(portion, ("BIGINT", "BIGINT"))
         rows = await reader.fetch(
             f"WITH given (room, version) AS ({table}) "  # noqa: S608
-            "SELECT DISTINCT t.room, e.state_key FROM given g "
+            "SELECT t.room, e.state_key, COUNT(DISTINCT t.version) FROM given g "
             "JOIN timeline t ON t.room = g.room AND t.version >= g.version JOIN events e ON e.nid = t.event "
-            "WHERE e.type = 'm.room.member' AND e.state_key IS NOT NULL",
+            "WHERE e.type = 'm.room.member' AND e.state_key IS NOT NULL GROUP BY t.room, e.state_key",
             *values,
         )
-        for room, user_id in rows:
-            found.setdefault(room, set()).add(user_id)
+        for room, user_id, count in rows:
+            found.setdefault(room, {})[user_id] = count
     return found
 
 
