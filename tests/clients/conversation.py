@@ -194,7 +194,7 @@ async def a_redaction_takes_the_words_away(talk: Conversation) -> AsyncIterator[
 async def a_thread_is_seen_as_one(talk: Conversation) -> AsyncIterator[None]:
     root = await talk.from_bob("a matter with two sides")
     first = await talk.alice.send_text(talk.room, "One side.", rel_type="m.thread", event_id=root)
-    await talk.bob.event(talk.room, first)
+    await talk.bob.event(talk.room, root, replies=[first])
     second = await talk.bob.do("sendText", roomId=talk.room, threadId=root, body="The other side.")
     yield
     relation = (await talk.alice.content(second))["m.relates_to"]
@@ -253,7 +253,7 @@ async def a_private_receipt_is_seen_by_its_sender_only(talk: Conversation) -> As
 async def a_receipt_in_a_thread_is_of_that_thread(talk: Conversation) -> AsyncIterator[None]:
     root = await talk.from_bob("the root of a thread")
     from_alice = await talk.alice.send_text(talk.room, "A leaf.", rel_type="m.thread", event_id=root)
-    await talk.bob.event(talk.room, from_alice, thread=root)
+    await talk.bob.event(talk.room, root, replies=[from_alice])
     await talk.bob.do("read", roomId=talk.room, eventId=from_alice)
     from_bob = await talk.bob.do("sendText", roomId=talk.room, threadId=root, body="Another leaf.")
     await talk.alice.event(from_bob)
@@ -293,11 +293,14 @@ async def unread_messages_are_counted(talk: Conversation) -> AsyncIterator[None]
 async def who_knows_no_threads_has_one_count(talk: Conversation) -> AsyncIterator[None]:
     alice, bob = talk.alice, talk.bob
     start = await talk.from_bob("where Alice's counting starts")
+    # A thread that matrix-js-sdk has yet to fetch can't take the echo of what it sends to it.
+    first = await alice.send_text(talk.room, "An aside.", rel_type="m.thread", event_id=start)
+    await bob.event(talk.room, start, replies=[first])
     room = alice.client.rooms[talk.room]
     alice.ok(await alice.client.room_read_markers(talk.room, start, start))
     await alice.hears("nothing is unread", lambda: room.unread_notifications == 0)
     last = await bob.do("sendText", roomId=talk.room, body=talk.words("for Alice"))
-    in_thread = await bob.do("sendText", roomId=talk.room, threadId=start, body="Aside.")
+    in_thread = await bob.do("sendText", roomId=talk.room, threadId=start, body="Another aside.")
     yield
     await alice.hears("two are unread", lambda: room.unread_notifications == 2)
     await alice.event(in_thread)
@@ -401,6 +404,9 @@ async def a_new_display_name_is_seen(talk: Conversation) -> AsyncIterator[None]:
     yield
     assert (await talk.bob.do("profile", userId=talk.alice.user_id))["displayname"] == name
     assert talk.alice.ok(await talk.alice.client.get_displayname()).displayname == name
+    if not talk.people.server_resumes_work:
+        name = talk.words("Alice again")
+        talk.alice.ok(await talk.alice.client.set_displayname(name))
 
     async def is_shown() -> bool:
         members = await talk.bob.do("displayNames", roomId=talk.room)

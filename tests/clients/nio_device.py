@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,8 +172,7 @@ class NioDevice:
 
     async def come_back(self) -> None:
         """After the server was away: waits until a sync was answered."""
-        if self._syncing is not None and self._syncing.done():
-            self._syncing.result()
+        self._check_syncing()
         token = self.client.next_batch
         before = len(self._traffic.exchanges)
 
@@ -268,9 +269,11 @@ class NioDevice:
         """The event once a sync has brought it."""
 
         async def look() -> Event | None:
+            self._check_syncing()
             return self.events.get(event_id)
 
-        event = await eventually(look, f"{self.name} hears of {event_id}")
+        with self._explain():
+            event = await eventually(look, f"{self.name} hears of {event_id}")
         assert event is not None
         return event
 
@@ -282,6 +285,24 @@ class NioDevice:
         """Returns once the plain predicate holds."""
 
         async def look() -> bool:
+            self._check_syncing()
             return bool(probe())
 
-        await eventually(look, f"{self.name} hears that {what}")
+        with self._explain():
+            await eventually(look, f"{self.name} hears that {what}")
+
+    @contextmanager
+    def _explain(self) -> Iterator[None]:
+        """Adds to a failure what the device did last."""
+        try:
+            yield
+        except AssertionError as failure:
+            mine = [exchange for exchange in self._traffic.exchanges if exchange.client == self.name]
+            done = "\n".join(f"{e.began:.1f} to {e.ended:.1f} {e}"[:1500] for e in mine[-8:])
+            raise AssertionError(f"{failure}; at {time.time():.1f}, after\n{done}") from failure
+
+    def _check_syncing(self) -> None:
+        """Raises what ended the syncs, if anything did."""
+        if self._syncing is not None and self._syncing.done():
+            self._syncing.result()
+            raise AssertionError(f"{self.name} has stopped syncing")

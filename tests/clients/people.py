@@ -71,6 +71,10 @@ class People:
         self.devices.append(device)
         return device
 
+    @property
+    def server_resumes_work(self) -> bool:
+        return self._server.resumes_work
+
     async def ask(self, method: str, path: str, token: str, body: Any = None) -> Any:
         """The answer to a request outside of any SDK, which must succeed."""
         status, answer = await asyncio.to_thread(self._server.ask, method, path, body, token)

@@ -139,9 +139,10 @@ async def a_third_device_is_verified_by_looking_at_both(talk: Conversation) -> A
     await third.do("confirmSas", transactionId=verification)
     for device in (talk.bob, third):
         await in_phase(device, "Done")
-    yield
     await _is_cross_signed(talk.bob, third)
+    yield
     await _is_cross_signed(talk.second, third)
+    await _is_cross_signed(third, third)
     for event_id in talk.remembered:  # the keys come from the backup, its key from the other device
         await third.event(talk.room, event_id, encrypted=True)
 

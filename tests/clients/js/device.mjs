@@ -399,6 +399,8 @@ export class Device {
   async recover({ recoveryKey }) {
     this.recoveryKey = recoveryKey;
     const crypto = this.client.getCrypto();
+    // The private keys can be checked only once the public ones are here.
+    if (!(await crypto.userHasCrossSigningKeys(this.client.getUserId(), true))) throw new Error("There is no identity.");
     await crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: this.#authenticate });
     await crypto.loadSessionBackupPrivateKeyFromSecretStorage();
     await crypto.checkKeyBackupAndEnable();
