@@ -335,3 +335,22 @@ async def test_filters_choose_types_rooms_and_fields(pair):
     (event,) = joined(answer, room_id)["timeline"]["events"]
     assert event["content"] == {"body": "seen"}
     assert event.keys() == {"type", "event_id", "sender", "origin_server_ts", "content"}
+
+
+async def test_a_client_that_hangs_up_leaves_no_wait_behind(server: Server, pair):
+    alice, bob, room_id = pair
+    since = (await bob.sync())["next_batch"]
+    waiting = asyncio.create_task(bob.sync(since, timeout=60_000))
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    for _ in range(50):
+        if not any(
+            task.get_coro().__qualname__.startswith("Connection._answer") for task in asyncio.all_tasks()
+        ):
+            break
+        await asyncio.sleep(0.05)
+    else:
+        pytest.fail("a request is still being answered")
+    await alice.send(room_id, "still here")
+    assert bodies(joined(await bob.sync(since), room_id)) == ["still here"]

@@ -1,5 +1,7 @@
 """Sync (sync.yaml)."""
 
+import asyncio
+
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
 from ranvier.http.response import Response
@@ -20,6 +22,7 @@ async def sync(request: Request, syncing: Syncing, filters: Filters) -> Answer:
     if request.query("set_presence") not in (None, *_PRESENCES):
         raise invalid_param(f"'set_presence' must be one of {', '.join(_PRESENCES)}.")
     wanted = await filters.named(requester.user_id, request.query("filter"))
+    _end_when_gone(request)
     answer = await syncing.sync(
         SyncRequest(
             requester.user_id,
@@ -32,3 +35,14 @@ async def sync(request: Request, syncing: Syncing, filters: Filters) -> Answer:
         )
     )
     return Response(200, answer)
+
+
+def _end_when_gone(request: Request) -> None:
+    """Let a client that hangs up while it waits leave nothing behind; nothing that is written depends on the task."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        task.cancel()
+
+    request.when_gone(end)
