@@ -71,7 +71,7 @@ class Tail:
     has read less far must read the table.
     """
 
-    def __init__(self, tip: int, capacity: int = 50_000) -> None:
+    def __init__(self, tip: int, capacity: int = 10_000) -> None:
         self._entries: deque[Entry] = deque()
         self._positions: list[int] = []
         self._dropped = 0
