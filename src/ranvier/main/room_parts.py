@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Final
 
+from ranvier.client_api.list_public_rooms import DirectoryRules
 from ranvier.config import Config
 from ranvier.main.parts import Parts
 from ranvier.protocol.signing import SigningKey
 from ranvier.rooms.access import Accesses
+from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.appending import Appending
 from ranvier.rooms.creation import Creation, RoomDefaults
+from ranvier.rooms.directory import Directory
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads
 from ranvier.rooms.history import History
@@ -21,7 +24,9 @@ from ranvier.rooms.relations import Relations
 from ranvier.rooms.sending import Sending
 from ranvier.rooms.shaping import Shapes
 from ranvier.rooms.state import RoomState
+from ranvier.rooms.times import Times
 from ranvier.rooms.unread import Unread
+from ranvier.rooms.upgrade import Upgrading
 from ranvier.rooms.visibility import Visibility
 from ranvier.store.database import Database
 from ranvier.store.numbers import Counters
@@ -46,20 +51,35 @@ def add_rooms(
     events = parts.add(Events(database, memory))
     heads = parts.add(Heads(database, events, memory))
     parts.add(UserRooms(database))
-    visibility = parts.add(Visibility(database, heads, events))
     preferences = parts.add(Preferences(database))
+    visibility = parts.add(Visibility(database, heads, events, preferences))
     accesses = parts.add(Accesses(database, heads, events))
     relations = parts.add(Relations(database, heads, events, visibility, preferences))
     parts.add(Shapes(database, events, relations, now))
     parts.add(RoomState(database, heads, events, accesses))
     history = parts.add(History(database, heads, events, visibility, accesses, preferences))
+    parts.add(Times(database, events, visibility, accesses))
     parts.add(Related(database, events, visibility, accesses, history, preferences))
     unread = parts.add(Unread(database, heads, preferences))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
-    parts.add(Sending(database, heads, events, appending))
+    sending = parts.add(Sending(database, heads, events, appending))
     profiles = parts.add(MemberProfiles(server_name, database))
     defaults = RoomDefaults(config.rooms.default_version, config.rooms.encrypted_by_default)
-    parts.add(Creation(server_name, appending, counters.by_name["room"], profiles, defaults, now))
+    creation = parts.add(Creation(server_name, appending, counters.by_name["room"], profiles, defaults, now))
+    parts.add(Upgrading(database, accesses, appending, creation, profiles, now))
+    parts.add(
+        Aliases(
+            server_name,
+            database,
+            writer,
+            heads,
+            accesses,
+            sending,
+            needs_membership=config.rooms.alias_needs_membership,
+        )
+    )
+    parts.add(Directory(database, writer, heads, now))
+    parts.add(DirectoryRules(server_name, config.rooms.list_enabled, config.rooms.list_without_token))
     parts.add(
         Memberships(
             server_name,

@@ -232,6 +232,13 @@ async def aliases_of(reader: Reader, room_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+async def move_aliases(transaction: Transaction, old_room_id: str, new_room_id: str) -> None:
+    """Point all aliases of one room to another."""
+    await transaction.execute(
+        "UPDATE room_aliases SET room_id = $2 WHERE room_id = $1", old_room_id, new_room_id
+    )
+
+
 async def publish(transaction: Transaction, room: int, now: int) -> None:
     """Show the room in the room directory from now (ms since the epoch) on."""
     await transaction.insert("published_rooms", "room, published_ts", [(room, now)], "DO NOTHING")

@@ -1,0 +1,140 @@
+"""Names for rooms on this server: who may give and take them.
+
+Source: Client-Server API, "Room aliases".
+"""
+
+import contextlib
+from typing import Any, Final
+
+from ranvier.protocol.identifiers import BadIdentifier, check_room_alias, server_name_of
+from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
+from ranvier.rooms.access import Accesses, is_joined
+from ranvier.rooms.heads import Head, Heads
+from ranvier.rooms.powers import may_send_state
+from ranvier.rooms.sending import Sending
+from ranvier.store import rooms as store
+from ranvier.store.database import Database, Transaction
+from ranvier.store.writer import Writer
+
+CANONICAL: Final = "m.room.canonical_alias"
+MAX_ALIASES: Final = 250
+"""Local aliases of one room."""
+
+
+class Aliases:
+    """Local aliases. With `needs_membership`, only members of a room may give it one."""
+
+    def __init__(
+        self,
+        server_name: str,
+        database: Database,
+        writer: Writer,
+        heads: Heads,
+        accesses: Accesses,
+        sending: Sending,
+        *,
+        needs_membership: bool = True,
+    ) -> None:
+        self.server_name = server_name
+        self._database = database
+        self._writer = writer
+        self._heads = heads
+        self._accesses = accesses
+        self._sending = sending
+        self._needs_membership = needs_membership
+
+    async def get(self, alias: str) -> str:
+        """The id of the room that a local alias points to."""
+        _check(alias)
+        found = await store.alias(self._database, alias)
+        if found is None:
+            raise not_found(f"There is no room with the alias {alias}.")
+        return found[0]
+
+    async def create(self, user_id: str, alias: str, room_id: str) -> None:
+        """Point a new alias to a room; a taken one is refused (409)."""
+        check_local(alias, self.server_name)
+        room = await self._heads.get(room_id) if "\0" not in room_id else None
+        if room is None:
+            raise not_found(f"This server knows no room {room_id[:255]}.")
+        head = await self._heads.fault_in(room, [user_id])
+        if self._needs_membership and not is_joined(head, user_id):
+            raise forbidden("Only members of a room may give it an alias.")
+
+        async def write(transaction: Transaction) -> None:
+            if len(await store.aliases_of(transaction, room_id)) >= MAX_ALIASES:
+                raise forbidden(f"A room can have at most {MAX_ALIASES} aliases on this server.")
+            if not await store.insert_alias(transaction, alias, room_id, user_id):
+                raise Refusal("M_UNKNOWN", f"The alias {alias} is taken.", status=409)
+
+        await self._writer.run(write)
+
+    async def delete(self, user_id: str, alias: str, *, is_admin: bool) -> None:
+        """Take an alias away: its maker, an administrator, or who may set the room's canonical alias."""
+        _check(alias)
+        found = await store.alias(self._database, alias)
+        if found is None:
+            raise not_found(f"There is no room with the alias {alias}.")
+        room_id, creator = found
+        room = await self._heads.get(room_id)
+        head = await self._heads.fault_in(room, [user_id]) if room is not None else None
+        if not (is_admin or creator == user_id or _may_name(head, user_id)):
+            raise forbidden(
+                "Only its maker, or who may set the room's canonical alias, may delete this alias."
+            )
+
+        async def write(transaction: Transaction) -> None:
+            await store.delete_alias(transaction, alias)
+
+        await self._writer.run(write)
+        if head is not None:
+            await self._forget_in_state(user_id, room_id, head, alias)
+
+    async def of_room(self, user_id: str, room_id: str) -> list[str]:
+        """The room's local aliases, for members, or for all if the room is world-readable."""
+        access = await self._accesses.of(user_id, room_id)
+        if not access.is_current:
+            raise forbidden(f"You are not in the room {room_id}.")
+        return await store.aliases_of(self._database, room_id)
+
+    async def _forget_in_state(self, user_id: str, room_id: str, head: Head, alias: str) -> None:
+        """Take the alias out of the room's canonical aliases as well, if the user may."""
+        content = head.content(CANONICAL)
+        changed = without_aliases(content, {alias})
+        if changed != content:
+            with contextlib.suppress(Refusal):
+                await self._sending.set_state(user_id, room_id, CANONICAL, "", changed)
+
+
+def without_aliases(content: dict[str, Any], unwanted: set[str]) -> dict[str, Any]:
+    """The content of a canonical alias event without these aliases."""
+    changed = dict(content)
+    if isinstance(content.get("alias"), str) and content["alias"] in unwanted:
+        del changed["alias"]
+    alternatives = content.get("alt_aliases")
+    if isinstance(alternatives, list):
+        kept = [alias for alias in alternatives if not (isinstance(alias, str) and alias in unwanted)]
+        changed["alt_aliases"] = kept
+        if not kept:
+            del changed["alt_aliases"]
+    return changed
+
+
+def check_local(alias: str, server_name: str) -> None:
+    """Refuse what can't be an alias of this server."""
+    _check(alias)
+    if server_name_of(alias) != server_name:
+        raise invalid_param(f"Only aliases that end in ':{server_name}' can be made here.")
+    if alias[1:2] == ":" or any(character.isspace() for character in alias):
+        raise invalid_param("A room alias has a local part, and no spaces.")
+
+
+def _check(alias: str) -> None:
+    try:
+        check_room_alias(alias)
+    except BadIdentifier as error:
+        raise invalid_param(str(error)) from error
+
+
+def _may_name(head: Head | None, user_id: str) -> bool:
+    return head is not None and is_joined(head, user_id) and may_send_state(head, user_id, CANONICAL)

@@ -1,0 +1,68 @@
+"""Rooms into which many send at once, by a server that has just been started."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server import Server, UserClient, start_server
+
+SENDERS = 12
+
+
+@pytest.fixture
+async def restarted(
+    database_settings: dict[str, Any], tmp_path: Path
+) -> AsyncIterator[tuple[Server, list[UserClient], str]]:
+    """A server that was started again after a dozen users met in a room and each sent ten messages, t1 to t10."""
+    server = await start_server(tmp_path, database=database_settings)
+    users = [await server.register(f"user{n}") for n in range(SENDERS)]
+    room_id = await users[0].create_room(preset="public_chat")
+    for user in users[1:]:
+        await user.join(room_id)
+    for _ in range(10):
+        await asyncio.gather(*(user.send(room_id, "before") for user in users))
+    await server.close()
+    server = await start_server(tmp_path, database=database_settings)
+    logins = [{"access_token": u.token, "user_id": u.user_id, "device_id": u.device_id} for u in users]
+    again = [UserClient(server.base_url, login) for login in logins]
+    yield server, again, room_id
+    for client in again:
+        await client.close()
+    await server.close()
+
+
+async def test_all_who_repeat_their_last_requests_at_once_get_the_first_answers(restarted):
+    _, users, room_id = restarted
+    first = await asyncio.gather(
+        *(user.send(room_id, "again", txn_id=f"t{n}") for user in users for n in range(1, 11))
+    )
+    second = await asyncio.gather(
+        *(user.send(room_id, "again", txn_id=f"t{n}") for user in users for n in range(1, 11))
+    )
+    assert first == second
+    assert len(set(first)) == SENDERS * 10
+    shown = await users[0].get(
+        f"/_matrix/client/v3/rooms/{room_id}/messages", query={"dir": "b", "limit": 500}
+    )
+    assert [e for e in shown.ok()["chunk"] if e["content"].get("body") == "again"] == []
+
+
+async def test_members_who_have_not_spoken_yet_get_a_word_in(restarted):
+    _, users, room_id = restarted
+    loud, quiet = users[: SENDERS // 2], users[SENDERS // 2 :]
+    talking = True
+
+    async def talk(user: UserClient, lane: int) -> None:
+        number = 0
+        while talking:
+            number += 1
+            await user.send(room_id, "loud", txn_id=f"{lane}.{number}")
+
+    talks = [asyncio.create_task(talk(user, lane)) for user in loud for lane in range(4)]
+    await asyncio.sleep(0.2)
+    for user in quiet:
+        await user.send(room_id, "quiet", txn_id="once")
+    talking = False
+    await asyncio.gather(*talks)
