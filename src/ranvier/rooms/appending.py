@@ -111,6 +111,7 @@ class Appending(Work[Proposal, list[str]]):
         self._signer = signer
         self._now = now
         self._tentative: dict[int, Head] = {}
+        self._heads_hold = False
 
     async def append(self, proposal: Proposal) -> list[str]:
         """Commit a proposal; raises `Refusal` if the room's rules or the event's form forbid it."""
@@ -182,7 +183,10 @@ class Appending(Work[Proposal, list[str]]):
                 # A second attempt makes another create event.
                 proposal.room.room_id = ""
             return Head(0, (), Map(), Root(self._line_numbers.take(), 0), complete=True)
-        head = self._tentative.get(proposal.room.nid) or proposal.room.head
+        head = self._tentative.get(proposal.room.nid)
+        if head is None:
+            head = proposal.room.head
+            proposal.room.faulted.clear()
         if head is None:
             raise Stale
         return head
@@ -290,7 +294,8 @@ class Appending(Work[Proposal, list[str]]):
             (p.transaction, p.event_ids[-1], self._now()) for p in operations if p.transaction is not None
         ]
         if rows and await rooms_store.insert_transactions(transaction, rows) < len(rows):
-            # Whose id it is shows when each proposal is tried alone.
+            # Whose id it is shows when each proposal is tried alone; the heads are as they were.
+            self._heads_hold = True
             raise TransactionKnown if len(rows) == 1 else Stale
 
     # Settling: on the loop, after the commit.
@@ -312,9 +317,12 @@ class Appending(Work[Proposal, list[str]]):
             self._unread.settle(room, [one.counted for one in proposal.made if one.counted is not None])
 
     def fall(self, operations: Sequence[Proposal]) -> None:
-        """The batch was rolled back: read the heads anew."""
+        """The batch was rolled back: read the heads anew, unless they were not why."""
         self._tentative.clear()
         self._unread.fall()
+        hold, self._heads_hold = self._heads_hold, False
+        if hold:
+            return
         for proposal in operations:
             if not proposal.creates:
                 self._heads.drop(proposal.room)

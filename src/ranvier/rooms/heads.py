@@ -82,7 +82,7 @@ class Room:
     `recent` is contiguous and ends at the head's version, if it holds anything.
     """
 
-    __slots__ = ("counters", "counts", "head", "nid", "recent", "room_id", "version")
+    __slots__ = ("counters", "counts", "faulted", "head", "nid", "recent", "room_id", "version")
 
     def __init__(self, nid: int, room_id: str, version: RoomVersion) -> None:
         self.nid = nid
@@ -93,9 +93,15 @@ class Room:
         self.counts: dict[str, int] | None = None
         # What `rooms.unread` counts; it alone reads and writes this.
         self.counters: Any = None
+        # Memberships that were looked up while events were on their way that were built without them.
+        self.faulted: dict[Key, StoredEvent | None] = {}
 
     def advance(self, head: Head, items: Iterable[TimelineItem]) -> None:
         """The head that was just committed takes the old one's place."""
+        missing = {key: kept for key, kept in self.faulted.items() if key not in head.state}
+        if missing and not head.complete:
+            # Otherwise a busy room would forget newcomers as fast as they are looked up.
+            head = replace(head, state=head.state.update(missing))
         self.head = head
         if self.recent is not None:
             self.recent.extend(items)
@@ -185,6 +191,7 @@ class Heads:
             if room.head is not head:
                 continue
             added = {(MEMBER, u): events[found[u]] if u in found else None for u in missing}
+            room.faulted.update(added)
             room.head = replace(head, state=head.state.update(added))
             return room.head
 
@@ -253,6 +260,7 @@ class Heads:
         room.recent = None
         room.counts = None
         room.counters = None
+        room.faulted.clear()
 
     def heard(self, entries: Iterable[Entry]) -> None:
         """Follow the log: a redacted event is read anew wherever a room holds it."""
