@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from ranvier.protocol.canonical_json import trim
+
 if TYPE_CHECKING:
     from ranvier.protocol.events import Event
 
@@ -53,7 +55,7 @@ def client_json(event: "Event") -> bytes:
     """`client_event` as JSON, made once and kept with the event."""
     json = event.client_json
     if json is None:
-        json = event.client_json = orjson.dumps(client_event(event))
+        json = event.client_json = trim(orjson.dumps(client_event(event)))
     return json
 
 

@@ -95,7 +95,7 @@ class Event:
     def pdu_json(self) -> bytes:
         """The PDU in Canonical JSON, made once."""
         if self._pdu_json is None:
-            self._pdu_json = canonical_json.encode(self.pdu)
+            self._pdu_json = canonical_json.trim(canonical_json.encode(self.pdu))
         return self._pdu_json
 
     @property
@@ -125,7 +125,7 @@ def parse(pdu: Any, version: RoomVersion) -> Event:
         event_id = _name(pdu, version)
     except (canonical_json.BadJson, BadIdentifier) as error:
         raise BadEvent(str(error)) from None
-    return Event(event_id, version, pdu, pdu_json)
+    return Event(event_id, version, pdu, canonical_json.trim(pdu_json))
 
 
 def build(
@@ -255,7 +255,7 @@ def _seal(pdu: dict[str, Any], version: RoomVersion, signer: SigningKey) -> Even
     pdu_json = encode(pdu)
     _check_size(pdu_json)
     event_id: str = pdu["event_id"] if not version.event_id_is_hash else _hash_id(essence, version)
-    return Event(event_id, version, pdu, pdu_json)
+    return Event(event_id, version, pdu, canonical_json.trim(pdu_json))
 
 
 def _name(pdu: dict[str, Any], version: RoomVersion) -> str:
