@@ -155,6 +155,14 @@ async def test_a_deactivated_account_is_gone_but_its_name_stays_taken(server: Se
     assert profile == ({} if erase else {"displayname": "alice"})
 
 
+async def test_a_device_is_seen_where_it_logs_in(server: Server):
+    alice = await server.register("alice", device_id="PHONE")
+    await server.login("alice", device_id="LAPTOP", initial_device_display_name="")
+    listed = (await alice.get(f"{V3}/devices")).ok()["devices"]
+    assert [device["last_seen_ip"] for device in listed] == ["127.0.0.1", "127.0.0.1"]
+    assert listed[0]["display_name"] == ""
+
+
 async def test_a_device_is_seen_from_where_it_asks_once_the_batch_is_written(server: Server):
     alice = await server.register("alice", device_id="PHONE")
     (await alice.get(f"{V3}/account/whoami", headers={"User-Agent": "A test"})).ok()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.server import PASSWORD, Server
 
-from ranvier.accounts.discovery import ADDED, Discovery, spoken_versions
+from ranvier.accounts.discovery import ADDED, Discovery, early_features, spoken_versions
 from ranvier.store import registration_tokens
 
 FALLBACK = "/_matrix/client/v3/auth"
@@ -22,6 +22,12 @@ def test_versions_end_where_something_is_missing():
     assert len(everything) == 20
     missing = {operation for operation in ALL if not operation[1].endswith("/threads")}
     assert spoken_versions(missing)[-1] == "v1.3"
+
+
+def test_what_is_there_before_its_version_is_listed_has_a_name_of_its_own():
+    media = {operation for operation in ALL if "/media/" in operation[1]}
+    assert early_features(media) == {"org.matrix.msc3916.stable": True}
+    assert early_features(ALL) == early_features(set()) == {}
 
 
 def test_every_operation_that_a_version_waits_for_is_one_of_the_specification():
@@ -102,6 +108,9 @@ class TestWhereATokenIsNeeded:
         done = await server.client.post(page, query=query, body=b"token=sesame", headers=form, valid=False)
         assert b"onAuthDone" in done.body
         auth = {"session": session}
+        on = await server.client.post("/_matrix/client/v3/register", json={"auth": auth})
+        assert (on.status, on.json["completed"]) == (401, ["m.login.registration_token"])
+        auth["type"] = "m.login.dummy"
         made = await server.client.post("/_matrix/client/v3/register", json={"auth": auth})
         assert made.ok()["user_id"] == "@alice:ranvier.test"
 

@@ -137,11 +137,13 @@ async def test_a_registration_token_lets_as_many_in_as_it_says(floor: Floor):
     await floor.write(registration_tokens.create, "sesame", 1, None)
     body = {"username": "alice", "password": PASSWORD}
     asked = await step(floor, body)
-    assert asked["flows"] == [{"stages": ["m.login.registration_token"]}]
+    assert asked["flows"] == [{"stages": ["m.login.registration_token", "m.login.dummy"]}]
     auth = {"type": "m.login.registration_token", "session": asked["session"]}
     wrong = await step(floor, {**body, "auth": {**auth, "token": "open"}})
     assert wrong["errcode"] == "M_UNAUTHORIZED"
-    await floor.registration.register(OPERATION, {**body, "auth": {**auth, "token": "sesame"}})
+    await step(floor, {**body, "auth": {**auth, "token": "sesame"}})
+    dummy = {"type": "m.login.dummy", "session": asked["session"]}
+    await floor.registration.register(OPERATION, {**body, "auth": dummy})
     used = await registration_tokens.find(floor.database, "sesame")
     assert used is not None
     assert (used.pending, used.completed) == (0, 1)
@@ -177,6 +179,7 @@ async def test_stages_must_be_done_in_the_order_of_the_flow(floor: Floor):
     assert halfway["completed"] == ["m.login.registration_token"]
     again = await step(floor, {**body, "auth": first})
     assert again["completed"] == halfway["completed"]
+    await step(floor, {**body, "auth": {"type": "m.login.dummy", **session}})
     user_id, _ = await floor.registration.register(
         OPERATION, {**body, "auth": {"type": "m.login.terms", **session}}
     )
@@ -189,6 +192,7 @@ async def test_after_a_page_of_the_server_the_session_alone_is_enough(floor: Flo
     floor.allow(requires_terms=True)
     floor.interactive_rules = InteractiveRules(policies=POLICIES)
     asked = await step(floor, {"username": "alice", "password": PASSWORD, "device_id": "PHONE"})
+    await step(floor, {"auth": {"type": "m.login.dummy", "session": asked["session"]}})
     await floor.authentication.complete(asked["session"], "m.login.terms", {})
     user_id, session = await floor.registration.register(OPERATION, {"auth": {"session": asked["session"]}})
     assert user_id == f"@alice:{SERVER}"
@@ -209,8 +213,8 @@ async def test_what_was_confirmed_for_one_request_does_not_count_for_another(flo
     await floor.write(registration_tokens.create, "sesame", None, None)
     auth = {"type": "m.login.registration_token", "token": "sesame"}
     begun = await step(floor, {"username": "alice", "password": PASSWORD, "auth": auth})
-    terms = {"type": "m.login.terms", "session": begun["session"]}
-    answer = await step(floor, {"username": "mallory", "password": PASSWORD, "auth": terms})
+    dummy = {"type": "m.login.dummy", "session": begun["session"]}
+    answer = await step(floor, {"username": "mallory", "password": PASSWORD, "auth": dummy})
     assert answer["session"] != begun["session"]
     assert "completed" not in answer
 

@@ -84,6 +84,20 @@ def spoken_versions(served: Collection[tuple[str, str]]) -> list[str]:
     return spoken
 
 
+_FEATURES = (("org.matrix.msc3916.stable", "v1.11"),)
+"""Names by which clients ask for what a version added, where that version is not listed yet."""
+
+
+def early_features(served: Collection[tuple[str, str]]) -> dict[str, bool]:
+    """What is served of versions that are not listed because an earlier one has a gap."""
+    spoken, added = spoken_versions(served), dict(ADDED)
+    return {
+        feature: True
+        for feature, version in _FEATURES
+        if version not in spoken and all(operation in served for operation in added[version])
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Discovery:
     """What this server says of itself, from its settings.

@@ -6,7 +6,7 @@ Source: Client-Server API, "Account registration".
 import secrets
 import string
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -79,8 +79,12 @@ class Registration:
         self._authentication = authentication
         self._now = now
 
-    async def register(self, operation: str, body: dict[str, Any]) -> tuple[str, Session | None]:
+    async def register(
+        self, operation: str, body: dict[str, Any], wish: Wish | None = None
+    ) -> tuple[str, Session | None]:
         """Register as the client asks; answers the user id, and the first login unless it wants none.
+
+        `wish` says where the client asks from; what it wishes of its device stands in the body.
 
         Raises `AuthenticationNeeded` until a flow is done; M_FORBIDDEN where registration is closed.
         """
@@ -94,10 +98,11 @@ class Registration:
             self.user_id_of(name)
         if password is not None:
             check_policy(self.rules.password_policy, password)
-        wish = Wish(
-            _text(wanted, "device_id"),
-            _text(wanted, "initial_device_display_name"),
-            _flag(wanted, "refresh_token"),
+        wish = replace(
+            wish or Wish(),
+            device_id=_text(wanted, "device_id"),
+            display_name=_text(wanted, "initial_device_display_name"),
+            refreshable=_flag(wanted, "refresh_token"),
         )
         passed = await self._authentication.require(attempt, self.flows())
         if password is None:
@@ -108,11 +113,13 @@ class Registration:
         return user_id, session
 
     def flows(self) -> list[list[str]]:
-        """The one flow that leads to an account here."""
-        stages = [REGISTRATION_TOKEN] if self.rules.requires_token else []
-        if self.rules.requires_terms:
-            stages.append(TERMS)
-        return [stages or [DUMMY]]
+        """The one flow that leads to an account here.
+
+        COMPAT(matrix-nio 0.26): it goes through the dummy stage after the token's, as Synapse has it there.
+        """
+        token = [REGISTRATION_TOKEN] if self.rules.requires_token else []
+        terms = [TERMS] if self.rules.requires_terms else []
+        return [[*token, DUMMY, *terms]]
 
     async def create(
         self, new: NewAccount, wish: Wish | None, passed: Passed | None = None

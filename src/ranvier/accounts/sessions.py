@@ -21,15 +21,18 @@ from ranvier.store.database import Transaction
 
 LONGEST_DEVICE_ID = 512
 LONGEST_DISPLAY_NAME = 255
+_LONGEST_AGENT = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a client says of itself when it logs in: all of it optional."""
+    """What a client says of itself when it logs in, and where it does so from: all of it optional."""
 
     device_id: str | None = None
     display_name: str | None = None
     refreshable: bool = False
+    address: str | None = None
+    user_agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Session:
     expires_ts: int | None
     refresh_expires_ts: int | None
     session_expires_ts: int | None
+    address: str | None = None
+    user_agent: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What the client is told."""
@@ -67,12 +72,19 @@ def check_device_id(device_id: str) -> None:
         raise invalid_param(f"A device_id has 1 to {LONGEST_DEVICE_ID} characters, and none of them is NUL.")
 
 
+def shorten_agent(user_agent: str | None) -> str | None:
+    """What is kept of a client's `User-Agent`."""
+    return user_agent.replace("\0", "")[:_LONGEST_AGENT] if user_agent else None
+
+
 def make_session(lifetimes: TokenLifetimes, user_id: str, wish: Wish, now: int) -> Session:
     """Draw the tokens of a new login, and a device id if the client has none."""
     if wish.device_id is not None:
         check_device_id(wish.device_id)
     device_id = wish.device_id or "".join(secrets.choice(string.ascii_uppercase) for _ in range(10))
-    name = wish.display_name.replace("\0", "")[:LONGEST_DISPLAY_NAME] if wish.display_name else None
+    name = (
+        wish.display_name.replace("\0", "")[:LONGEST_DISPLAY_NAME] if wish.display_name is not None else None
+    )
     session_ts = _after(now, lifetimes.session)
     access = lifetimes.refreshable_access if wish.refreshable else lifetimes.other_access
     expires_ts = _soonest(_after(now, access), session_ts)
@@ -86,6 +98,8 @@ def make_session(lifetimes: TokenLifetimes, user_id: str, wish: Wish, now: int) 
         expires_ts,
         _soonest(_after(now, lifetimes.refresh), session_ts),
         session_ts,
+        wish.address,
+        wish.user_agent,
     )
 
 
@@ -117,6 +131,10 @@ async def write_session(transaction: Transaction, session: Session, now: int) ->
     if not made:
         gone = await tokens.remove_of_devices(transaction, session.user_id, [session.device_id])
         announce_end(transaction, gone)
+    if session.address is not None:
+        agent = shorten_agent(session.user_agent)
+        seen = devices.Sighting(session.user_id, session.device_id, now, session.address, agent)
+        await devices.write_sightings(transaction, [seen])
     await write_tokens(transaction, session, None)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from ranvier.accounts.requester import Requester
+from ranvier.accounts.sessions import shorten_agent
 from ranvier.store import devices
 from ranvier.store.devices import Sighting
 from ranvier.store.writer import Writer
@@ -14,7 +15,6 @@ from ranvier.store.writer import Writer
 WRITE_EVERY_S = 60
 _FRESH_MS = 120_000
 _WAITING = 10_000
-_LONGEST_AGENT = 512
 
 _log = structlog.get_logger("ranvier.accounts")
 
@@ -40,9 +40,7 @@ class Sightings:
             or len(self._waiting) >= _WAITING
         ):
             return
-        user_agent = header(b"user-agent")
-        agent = user_agent.replace("\0", "")[:_LONGEST_AGENT] if user_agent else None
-        self._waiting[key] = Sighting(*key, now, address, agent)
+        self._waiting[key] = Sighting(*key, now, address, shorten_agent(header(b"user-agent")))
 
     async def write(self) -> None:
         """Write what waits."""

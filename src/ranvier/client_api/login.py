@@ -47,7 +47,13 @@ async def get_login_flows(request: Request, logins: Logins) -> Answer:
 async def login(request: Request, logins: Logins, discovery: Discovery) -> Answer:
     """Log in."""
     asked = request.read(_Login)
-    wish = Wish(asked.device_id, asked.initial_device_display_name, asked.refresh_token)
+    wish = Wish(
+        asked.device_id,
+        asked.initial_device_display_name,
+        asked.refresh_token,
+        request.client_address,
+        request.header(b"user-agent"),
+    )
     if asked.type == "m.login.password":
         if asked.password is None:
             raise Refusal("M_MISSING_PARAM", "The body lacks 'password'.")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ranvier.accounts.registration import Registration
+from ranvier.accounts.sessions import Wish
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.limits import Limits, address_key
 from ranvier.http.request import Request
@@ -24,7 +25,9 @@ async def register(request: Request, registration: Registration, limits: Limits)
     # A registration takes several requests; only the one that makes the account counts.
     address = address_key(request.client_address)
     limits.check("registration", address)
-    user_id, session = await registration.register("POST /register", body)
+    user_id, session = await registration.register(
+        "POST /register", body, Wish(address=request.client_address, user_agent=request.header(b"user-agent"))
+    )
     limits.bucket("registration").take(address)
     if session is not None:
         return session.to_json()

@@ -8,7 +8,7 @@ from ranvier.accounts.addresses import Addresses
 from ranvier.accounts.closing import Closing
 from ranvier.accounts.credentials import Credentials
 from ranvier.accounts.devices import Devices
-from ranvier.accounts.discovery import Capabilities, Discovery, spoken_versions
+from ranvier.accounts.discovery import Capabilities, Discovery, early_features, spoken_versions
 from ranvier.accounts.filters import Filters
 from ranvier.accounts.interactive_auth import InteractiveAuth, InteractiveRules
 from ranvier.accounts.logins import LoginRules, Logins
@@ -84,7 +84,12 @@ def add_discovery(config: Config, parts: Parts, served: Collection[tuple[str, st
     """What clients are told of this server; `served` are method and path of all its endpoints."""
     base_url = config.server.public_baseurl
     parts.add(
-        Discovery(tuple(spoken_versions(served)), base_url, config.server.extra_well_known_client_content)
+        Discovery(
+            tuple(spoken_versions(served)),
+            base_url,
+            config.server.extra_well_known_client_content,
+            unstable_features=early_features(served),
+        )
     )
     parts.add(
         Capabilities(
