@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.clients.conversation import Conversation
     from tests.clients.people import People
 
+OLDEST_NODE = 20
 _RECORD = pytest.StashKey[Record]()
 
 
@@ -41,9 +43,14 @@ def _lacking() -> str | None:
     """Why these tests can't run on this machine, or None."""
     if importlib.util.find_spec("nio") is None or importlib.util.find_spec("vodozemac") is None:
         return "matrix-nio with encryption is not installed (pip install -e '.[clients]')"
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        return "Node 20 or newer, with npm, is not installed"
+    if shutil.which("node") is None or shutil.which("npm") is None or _node_version() < OLDEST_NODE:
+        return f"Node {OLDEST_NODE} or newer, with npm, is not installed"
     return None
+
+
+def _node_version() -> int:
+    version = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True).stdout
+    return int(version.removeprefix("v").partition(".")[0])
 
 
 @pytest.fixture(scope="session", autouse=True)
