@@ -82,7 +82,7 @@ class Room:
     `recent` is contiguous and ends at the head's version, if it holds anything.
     """
 
-    __slots__ = ("counters", "counts", "faulted", "head", "nid", "recent", "room_id", "version")
+    __slots__ = ("counted", "counters", "counts", "faulted", "head", "nid", "recent", "room_id", "version")
 
     def __init__(self, nid: int, room_id: str, version: RoomVersion) -> None:
         self.nid = nid
@@ -90,7 +90,9 @@ class Room:
         self.version = version
         self.head: Head | None = None
         self.recent: deque[TimelineItem] | None = None
+        # Users by membership, as of the version `counted`.
         self.counts: dict[str, int] | None = None
+        self.counted = 0
         # What `rooms.unread` counts; it alone reads and writes this.
         self.counters: Any = None
         # Memberships that were looked up while events were on their way that were built without them.
@@ -172,7 +174,7 @@ class Heads:
             return
         state: Map[Key, StoredEvent | None] = Map({key: events[nid] for key, nid in keys.items()})
         extremities = tuple(events[nid] for nid in row.extremities)
-        room.counts = counts
+        room.counts, room.counted = counts, row.version
         room.recent = None
         room.head = Head(row.version, extremities, state, row.root)
 
@@ -211,20 +213,33 @@ class Heads:
         """The newest `limit` live events with `after < version <= until`, oldest first."""
         rows = await timeline_store.page(self._database, room.nid, after, until, limit)
         events = await self._events.by_nids([row.event for row in rows])
+        replaced = await self._replaced([events[row.event] for row in rows])
         return [
-            TimelineItem(row.version, kept, row.root, await self.replaced(kept))
-            for row, kept in ((row, events[row.event]) for row in rows)
+            TimelineItem(row.version, events[row.event], row.root, replaced.get(row.event)) for row in rows
         ]
 
-    async def replaced(self, kept: StoredEvent) -> StoredEvent | None:
-        """The state event whose place this one took."""
-        event = kept.event
-        if event.state_key is None or kept.state_version == 0:
-            return None
-        key = (event.type, event.state_key)
-        root = Root(kept.state_line, kept.state_version)
-        found = await state_store.keys_at(self._database, root, [key])
-        return (await self._events.by_nids(list(found.values()))).get(found[key]) if found else None
+    async def _replaced(self, run: Sequence[StoredEvent]) -> dict[int, StoredEvent]:
+        """For each state event of a run of the timeline, the one whose place it took, if there was one.
+
+        Along one line of state each event takes the place of the newest before it; only what stood when the run began
+        is looked up.
+        """
+        found: dict[int, StoredEvent] = {}
+        for line in dict.fromkeys(kept.state_line for kept in run):
+            states = [kept for kept in run if kept.event.is_state and kept.state_line == line]
+            if not states:
+                continue
+            start = Root(line, states[0].state_version)
+            keys = list(dict.fromkeys(_key(kept) for kept in states))
+            nids = await state_store.keys_at(self._database, start, keys) if start.version else {}
+            events = await self._events.by_nids(list(nids.values()))
+            standing = {key: events[nid] for key, nid in nids.items()}
+            for kept in states:
+                before = standing.get(_key(kept))
+                if before is not None:
+                    found[kept.nid] = before
+                standing[_key(kept)] = kept
+        return found
 
     async def fault_in_all(self, room: Room) -> Head:
         """The room's head with all memberships in it."""
@@ -248,11 +263,19 @@ class Heads:
     async def counts(self, room: Room) -> dict[str, int]:
         """How many users have each membership."""
         while room.counts is None:
-            head = room.head
-            counts = await rooms_store.member_counts(self._database, room.nid)
-            if room.head is head:
-                room.counts = counts
+            async with self._database.snapshot() as reader:
+                row = await rooms_store.head(reader, room.nid)
+                counts = await rooms_store.member_counts(reader, room.nid)
+            # The store may be ahead of memory by a commit that is still to be settled, but must not be behind.
+            if row is not None and (room.head is None or row.version >= room.head.version):
+                room.counts, room.counted = counts, row.version
         return room.counts
+
+    def settled(self, room: Room) -> None:
+        """A room that a request still held was appended to: if another has taken its place here, that reads anew."""
+        held = self._by_nid.get(room.nid)
+        if held is not None and held is not room:
+            self.drop(held)
 
     def drop(self, room: Room) -> None:
         """Forget the head, as it was built upon something that did not come to be."""
@@ -274,3 +297,7 @@ class Heads:
             if target is None or target.event.is_state:
                 self.drop(room)
             room.recent = None
+
+
+def _key(kept: StoredEvent) -> Key:
+    return kept.event.type, kept.event.state_key or ""
