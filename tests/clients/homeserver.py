@@ -236,5 +236,8 @@ class SynapseProcess(_ConfiguredProcess):
 def new_homeserver(folder: Path, **overrides: Any) -> HomeserverProcess:
     """A server of the kind under test with data of its own, not yet started."""
     kind = os.environ.get(SERVER_KIND, "ranvier")
-    kinds = {"ranvier": RanvierProcess, "synapse": SynapseProcess}
+    kinds: dict[str, type[RanvierProcess] | type[SynapseProcess]] = {
+        "ranvier": RanvierProcess,
+        "synapse": SynapseProcess,
+    }
     return kinds[kind](folder, overrides)
