@@ -108,7 +108,8 @@ async def test_a_reaction_counts_once(server: Server) -> None:
     room_id = await alice.create_room()
     parent = await alice.send(room_id, "parent")
     reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": parent, "key": "👍"}}
-    first = await alice.send(room_id, reaction, "m.reaction")
+    first = await alice.send(room_id, reaction, "m.reaction", txn_id="first")
+    assert await alice.send(room_id, reaction, "m.reaction", txn_id="first") == first
     again = await alice.put(room_path(room_id, "send", "m.reaction", "again"), json=reaction)
     assert (again.status, again.errcode) == (400, "M_DUPLICATE_ANNOTATION")
     (await alice.put(room_path(room_id, "redact", first, "1"), json={})).ok()

@@ -265,7 +265,7 @@ class Contract:
     def _faults(self, schema: Json, value: Json) -> list[str]:
         validator = self._validators.get(id(schema))
         if validator is None:
-            validator = Draft202012Validator(schema, format_checker=self._formats)
+            validator = Draft202012Validator(_any_of(schema), format_checker=self._formats)
             self._validators[id(schema)] = validator
         return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
 
@@ -274,6 +274,16 @@ def _is_outside(path: str) -> bool:
     """Whether the OpenAPI documents say nothing of this path on purpose."""
     pages = any(match(template, path) is not None for template in PROSE_PATHS)
     return pages or path.startswith("/_matrix/static/") or OUTSIDE.match(path) is not None
+
+
+def _any_of(schema: Json) -> Json:
+    """The schema with its alternatives not exclusive.
+
+    That of a state event's content or the whole event lists both, and a whole event is also an object like any content.
+    """
+    if not isinstance(schema, dict) or "oneOf" not in schema:
+        return schema
+    return {**{key: value for key, value in schema.items() if key != "oneOf"}, "anyOf": schema["oneOf"]}
 
 
 def _listed(operation: Operation, status: int) -> Json | None:

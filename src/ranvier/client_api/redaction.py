@@ -21,5 +21,6 @@ async def redact_event(request: Request, sending: Sending, limits: Limits) -> An
         {} if reason is None else {"reason": reason},
         transaction=transaction_of(request, f"redact {room_id} {event_id}"),
         own_only=requester.is_suspended,
+        is_admin=requester.is_admin,
     )
     return {"event_id": made}

@@ -23,5 +23,6 @@ async def send_message(request: Request, sending: Sending, limits: Limits) -> An
         request.json(),
         transaction=transaction,
         own_only=requester.is_suspended,
+        is_admin=requester.is_admin,
     )
     return {"event_id": event_id}

@@ -15,11 +15,11 @@ from ranvier.protocol.identifiers import (
     check_user_id,
     server_name_of,
 )
-from ranvier.protocol.power_levels import power_levels_of
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.creation import Profile
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
+from ranvier.rooms.powers import powers_of
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.events import StoredEvent
@@ -260,9 +260,7 @@ class Memberships:
         raise forbidden("You are in none of the rooms whose members may join this one.")
 
     async def _may_invite(self, room: Room, head: Head) -> str:
-        create, levels = head.get("m.room.create"), head.get("m.room.power_levels")
-        assert create is not None
-        power = power_levels_of(create.event, levels.event if levels is not None else None)
+        power = powers_of(head)
         members = await store.members(self._database, room.nid, "join")
         local = [member for member in members if server_name_of(member) == self._server_name]
         best = max(local, key=lambda member: (power.of_user(member), member), default=None)

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ranvier.protocol import relations
-from ranvier.protocol.power_levels import power_levels_of
-from ranvier.protocol.refusal import Refusal, bad_json, forbidden, not_found
+from ranvier.protocol.identifiers import BadIdentifier, check_room_alias, server_name_of
+from ranvier.protocol.refusal import Refusal, bad_json, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal, TransactionKnown
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
+from ranvier.rooms.powers import powers_of
 from ranvier.store import relations as relations_store
 from ranvier.store import rooms as store
 from ranvier.store.database import Database
@@ -50,10 +51,11 @@ class Sending:
         transaction: TransactionKey | None = None,
         at: int | None = None,
         own_only: bool = False,
+        is_admin: bool = False,
     ) -> str:
         """Send a message event; a transaction id that was used before is answered with its first event.
 
-        A redaction names its target in the content, whatever the room's version; `own_only` is for these.
+        A redaction names its target in the content, whatever the room's version; see `redact` for the rest.
         """
         if kind == REDACTION:
             target = content.get("redacts")
@@ -61,7 +63,13 @@ class Sending:
                 raise bad_json("A redaction needs 'redacts', the ID of the event that it redacts.")
             rest = {key: value for key, value in content.items() if key != "redacts"}
             return await self.redact(
-                sender, room_id, target, rest, transaction=transaction, own_only=own_only
+                sender,
+                room_id,
+                target,
+                rest,
+                transaction=transaction,
+                own_only=own_only,
+                is_admin=is_admin,
             )
 
         async def append() -> str:
@@ -100,8 +108,12 @@ class Sending:
         *,
         transaction: TransactionKey | None = None,
         own_only: bool = False,
+        is_admin: bool = False,
     ) -> str:
-        """Redact an event of the room: one's own, or unless `own_only` any with the power to."""
+        """Redact an event of the room: one's own, or unless `own_only` any with the power to.
+
+        An administrator may redact the events of this server's users, which needs no power.
+        """
 
         async def append() -> str:
             room, head = await self.joined_room(sender, room_id)
@@ -113,7 +125,9 @@ class Sending:
             if target.event.sender != sender:
                 if own_only:
                     raise Refusal("M_USER_SUSPENDED", "While suspended you may only redact your own events.")
-                if not _may_redact(head, sender):
+                powers = powers_of(head)
+                by_admin = is_admin and server_name_of(target.event.sender) == server_name_of(sender)
+                if not by_admin and powers.of_user(sender) < powers.redact:
                     raise forbidden("Redacting another user's event takes a higher power level.")
             draft = Draft(sender, REDACTION, content, redacts=event_id)
             proposal = Proposal(room, [draft], transaction, redacts=target)
@@ -133,7 +147,8 @@ class Sending:
         try:
             try:
                 event_id = await append()
-            except TransactionKnown:
+            except (TransactionKnown, Refusal):
+                # A retry may be refused for what its first try did: a reaction that now is a duplicate, say.
                 known = await store.transaction_result(self._database, key)
                 if known is None:
                     raise
@@ -165,25 +180,20 @@ class Sending:
         known = {standing.get("alias"), *_strings(standing.get("alt_aliases"))}
         main = content.get("alias")
         if main is not None and not isinstance(main, str):
-            raise Refusal("M_INVALID_PARAM", "'alias' must be a room alias.")
+            raise invalid_param("'alias' must be a room alias.")
         alternatives = content.get("alt_aliases", [])
         if not isinstance(alternatives, list) or not all(isinstance(a, str) for a in alternatives):
-            raise Refusal("M_INVALID_PARAM", "'alt_aliases' must be a list of room aliases.")
-        for alias in {*([main] if main else []), *alternatives} - known:
-            if not alias.startswith("#") or ":" not in alias:
-                raise Refusal("M_INVALID_PARAM", f"'{alias}' is not a room alias.")
-            found = await store.alias(self._database, alias)
-            if found is None or found[0] != room.room_id:
+            raise invalid_param("'alt_aliases' must be a list of room aliases.")
+        new = sorted({*([main] if main else []), *alternatives} - known)
+        for alias in new:
+            try:
+                check_room_alias(alias)
+            except BadIdentifier as error:
+                raise invalid_param(f"One of the aliases is none: {error}") from error
+        targets = await store.alias_targets(self._database, new) if new else {}
+        for alias in new:
+            if targets.get(alias) != room.room_id:
                 raise Refusal("M_BAD_ALIAS", f"The alias {alias} does not point to this room.")
-
-
-def _may_redact(head: Head, user_id: str) -> bool:
-    create = head.get("m.room.create")
-    levels = head.get("m.room.power_levels")
-    if create is None:
-        raise bad_json("The room has no create event.")
-    power = power_levels_of(create.event, levels.event if levels is not None else None)
-    return power.of_user(user_id) >= power.redact
 
 
 def _strings(value: object) -> list[str]:

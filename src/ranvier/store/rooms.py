@@ -226,6 +226,12 @@ async def alias(reader: Reader, name: str) -> tuple[str, str] | None:
     return (row[0], row[1]) if row is not None else None
 
 
+async def alias_targets(reader: Reader, names: Sequence[str]) -> dict[str, str]:
+    """The room ids that aliases point to; unknown ones are left out."""
+    rows = await reader.fetch("SELECT alias, room_id FROM room_aliases WHERE alias = ANY($1)", list(names))
+    return {row[0]: row[1] for row in rows}
+
+
 async def aliases_of(reader: Reader, room_id: str) -> list[str]:
     """The local aliases of a room."""
     rows = await reader.fetch("SELECT alias FROM room_aliases WHERE room_id = $1 ORDER BY alias", room_id)
