@@ -1,5 +1,6 @@
 """Making rooms: presets, overrides, room versions, and what is refused."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -185,3 +186,31 @@ class TestWithEncryptionByDefault:
         public = await alice.create_room(preset="public_chat")
         missing = await alice.get(room_path(public, "state", "m.room.encryption", ""))
         assert (missing.status, missing.errcode) == (404, "M_NOT_FOUND")
+
+
+async def test_rooms_that_are_made_at_once_do_not_disturb_each_other(server: Server) -> None:
+    alice = await server.register("alice")
+    makings = [alice.post(CREATE, json={"name": str(n), "room_alias_name": f"room{n % 3}"}) for n in range(9)]
+    makings += [alice.post(CREATE, json={"name": str(n)}) for n in range(9, 20)]
+    answers = await asyncio.gather(*makings)
+    made = [answer.ok()["room_id"] for answer in answers if answer.status == 200]
+    assert sorted(a.errcode for a in answers if a.status != 200) == ["M_ROOM_IN_USE"] * 6
+    assert len(set(made)) == 14
+    for room_id in made:
+        await alice.send(room_id, "hello")
+
+
+async def test_who_blocks_invites_is_not_invited(server: Server) -> None:
+    alice, bob = await server.register("alice"), await server.register("bob")
+    path = f"/_matrix/client/v3/user/{bob.user_id}/account_data/m.invite_permission_config"
+    (await bob.put(path, json={"default_action": "block"})).ok()
+    answer = await alice.post(CREATE, json={"invite": [bob.user_id]})
+    assert (answer.status, answer.errcode) == (403, "M_INVITE_BLOCKED")
+    room_id = await alice.create_room()
+    answer = await alice.post(room_path(room_id, "invite"), json={"user_id": bob.user_id})
+    assert (answer.status, answer.errcode) == (403, "M_INVITE_BLOCKED")
+    member = room_path(room_id, "state", "m.room.member", bob.user_id)
+    answer = await alice.put(member, json={"membership": "invite"})
+    assert (answer.status, answer.errcode) == (403, "M_INVITE_BLOCKED")
+    (await bob.put(path, json={})).ok()
+    await alice.invite(room_id, bob.user_id)

@@ -291,3 +291,16 @@ async def test_ignored_users_are_left_out_of_the_history(server: Server) -> None
     seen = await walk(alice, room_id, "b", 2)
     assert bodies(seen) == ["heard"]
     assert bob.user_id in {event.get("state_key") for event in seen}
+
+
+async def test_a_forgotten_room_is_closed_in_every_way(server: Server) -> None:
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    event_id = await alice.send(room_id, "hello")
+    await bob.leave(room_id)
+    assert (await bob.get(room_path(room_id, "event", event_id))).status == 200
+    (await bob.post(room_path(room_id, "forget"))).ok()
+    assert (await bob.get(room_path(room_id, "event", event_id))).errcode == "M_NOT_FOUND"
+    assert (await bob.get(room_path(room_id, "context", event_id))).errcode == "M_NOT_FOUND"
+    assert (await bob.get(room_path(room_id, "state"))).errcode == "M_FORBIDDEN"

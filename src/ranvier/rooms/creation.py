@@ -13,6 +13,7 @@ from ranvier.protocol.refusal import Refusal, bad_json, invalid_param
 from ranvier.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.heads import MEMBER, Room
+from ranvier.rooms.profiles import MemberProfiles
 from ranvier.store import rooms as store
 from ranvier.store.database import Transaction
 from ranvier.store.numbers import Numbers, NumbersExhausted
@@ -34,8 +35,6 @@ _TOMBSTONE_LEVEL: Final = 150
 _MEGOLM: Final = {"algorithm": "m.megolm.v1.aes-sha2"}
 _SERVER_MADE: Final = frozenset({"m.room.create", MEMBER, "m.room.power_levels"})
 
-Profile = Callable[[str], Awaitable[dict[str, Any]]]
-"""The display name and avatar of a local user, as the content of their membership has them."""
 Also = Callable[[Transaction, Room], Awaitable[None]]
 
 
@@ -77,14 +76,14 @@ class Creation:
         server_name: str,
         appending: Appending,
         room_numbers: Numbers,
-        profile: Profile,
+        profiles: MemberProfiles,
         defaults: RoomDefaults,
         now: Callable[[], int],
     ) -> None:
         self._server_name = server_name
         self._appending = appending
         self._numbers = room_numbers
-        self._profile = profile
+        self._profiles = profiles
         self._defaults = defaults
         self._now = now
 
@@ -161,13 +160,13 @@ class Creation:
         creator = request.creator
         drafts = [
             Draft(creator, "m.room.create", create_content(request, version), ""),
-            Draft(creator, MEMBER, {"membership": "join", **await self._profile(creator)}, creator),
+            Draft(creator, MEMBER, {"membership": "join", **await self._profiles.of(creator)}, creator),
             Draft(creator, "m.room.power_levels", power_levels(request, version), ""),
         ]
         state = self._state(request, alias)
         drafts += [Draft(creator, kind, content, key) for (kind, key), content in state.items()]
         for invitee in dict.fromkeys(request.invite):
-            content = {"membership": "invite", **await self._profile(invitee)}
+            content = {"membership": "invite", **await self._profiles.of_invited(invitee)}
             if request.is_direct:
                 content["is_direct"] = True
             drafts.append(Draft(creator, MEMBER, content, invitee))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ranvier.protocol.filters import EVERYTHING, EventFilter
-from ranvier.protocol.refusal import not_found
+from ranvier.protocol.refusal import Refusal, not_found
 from ranvier.rooms.access import Access, Accesses
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads, Room
@@ -88,22 +88,25 @@ class History:
             return Page(access, start=start)
         return await self._read(access, user_id, start, to, backwards, limit, wanted)
 
-    async def event(self, user_id: str, room_id: str, event_id: str) -> tuple[Room, Seen]:
+    async def event(self, user_id: str, room_id: str, event_id: str) -> tuple[Access, Seen]:
         """One event; refused with M_NOT_FOUND alike if it is not there and if it is not for this user."""
-        room = await self._heads.get(room_id)
-        kept = await self._events.by_id(event_id) if room is not None else None
-        if room is not None and kept is not None and kept.room == room.nid:
-            seen = await self._visibility.filter(room, user_id, [kept])
+        absent = not_found(f"There is no event {event_id[:255]} in this room, or it is not for you.")
+        try:
+            access = await self._accesses.of(user_id, room_id)
+        except Refusal as refusal:
+            raise absent from refusal
+        kept = await self._events.by_id(event_id)
+        if kept is not None and kept.room == access.room.nid:
+            seen = await self._visibility.filter(access.room, user_id, [kept])
             if seen:
-                return room, seen[0]
-        raise not_found(f"There is no event {event_id[:255]} in this room, or it is not for you.")
+                return access, seen[0]
+        raise absent
 
     async def context(
         self, user_id: str, room_id: str, event_id: str, limit: int, wanted: EventFilter = EVERYTHING
     ) -> Context:
         """An event, and up to `limit` events around it, the newer half of them one more if they are odd."""
-        _, seen = await self.event(user_id, room_id, event_id)
-        access = await self._accesses.of(user_id, room_id)
+        access, seen = await self.event(user_id, room_id, event_id)
         older, newer = limit // 2, limit - limit // 2
         before_it, after_it = place_before(seen.kept), place_after(seen.kept)
         before = await self._read(access, user_id, before_it, None, True, older, wanted)

@@ -17,9 +17,9 @@ from ranvier.protocol.identifiers import (
 )
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal
-from ranvier.rooms.creation import Profile
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
 from ranvier.rooms.powers import powers_of
+from ranvier.rooms.profiles import MemberProfiles
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.events import StoredEvent
@@ -42,7 +42,7 @@ class Memberships:
         writer: Writer,
         heads: Heads,
         appending: Appending,
-        profile: Profile,
+        profiles: MemberProfiles,
         *,
         leaving_forgets: bool = False,
     ) -> None:
@@ -51,7 +51,7 @@ class Memberships:
         self._writer = writer
         self._heads = heads
         self._appending = appending
-        self._profile = profile
+        self._profiles = profiles
         self._leaving_forgets = leaving_forgets
 
     async def resolve(self, room_id_or_alias: str) -> str:
@@ -86,7 +86,7 @@ class Memberships:
         standing = head.state.get((MEMBER, user_id))
         if standing is not None and _membership(head, user_id) == "join" and content is None:
             return standing.event.event_id
-        joined: dict[str, Any] = {**await self._profile(user_id), **(content or {}), "membership": "join"}
+        joined: dict[str, Any] = {**await self._profiles.of(user_id), **(content or {}), "membership": "join"}
         joined.pop(_AUTHORISER, None)
         if is_guest:
             _refuse_guest(head)
@@ -106,7 +106,7 @@ class Memberships:
         standing = _membership(head, target)
         if standing in ("join", "ban"):
             raise forbidden(f"{target} is {'in' if standing == 'join' else 'banned from'} the room.")
-        content = {"membership": "invite", **await self._profile(target)}
+        content = {"membership": "invite", **await self._profiles.of_invited(target)}
         if is_direct:
             content["is_direct"] = True
         return await self._change(room, sender, target, content, reason)
@@ -124,7 +124,7 @@ class Memberships:
         standing = head.state.get((MEMBER, user_id))
         if standing is not None and _stands(standing, "knock", reason):
             return standing.event.event_id
-        knocking = {**await self._profile(user_id), **(content or {}), "membership": "knock"}
+        knocking = {**await self._profiles.of(user_id), **(content or {}), "membership": "knock"}
         return await self._change(room, user_id, user_id, knocking, reason)
 
     async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> str:
@@ -185,7 +185,7 @@ class Memberships:
             self._refuse_outsider(head, sender, room_id)
         if membership == "invite":
             self._refuse_remote(target)
-            content = {**await self._profile(target), **content}
+            content = {**await self._profiles.of_invited(target), **content}
         content.pop(_AUTHORISER, None)
         return await self._append(room, Draft(sender, MEMBER, content, target, unless_same=True))
 

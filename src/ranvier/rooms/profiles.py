@@ -1,10 +1,15 @@
-"""What a local user's membership shows of their profile."""
+"""What a local user's membership shows of their profile, and whether they may be invited at all."""
 
-from typing import Any
+from typing import Any, Final
+
+import orjson
 
 from ranvier.protocol.identifiers import server_name_of
-from ranvier.store import profiles as store
+from ranvier.protocol.refusal import Refusal
+from ranvier.store import account_data, profiles
 from ranvier.store.database import Database
+
+INVITE_PERMISSION: Final = "m.invite_permission_config"
 
 
 class MemberProfiles:
@@ -14,11 +19,20 @@ class MemberProfiles:
         self._server_name = server_name
         self._database = database
 
-    async def __call__(self, user_id: str) -> dict[str, Any]:
+    async def of(self, user_id: str) -> dict[str, Any]:
         """`displayname` and `avatar_url` of a user, as far as they are set; nothing for users of other servers."""
         if server_name_of(user_id) != self._server_name:
             return {}
-        found = await store.read_many(self._database, [user_id])
+        found = await profiles.read_many(self._database, [user_id])
         displayname, avatar_url = found.get(user_id, (None, None))
         shown = {"displayname": displayname, "avatar_url": avatar_url}
         return {name: value for name, value in shown.items() if value is not None}
+
+    async def of_invited(self, user_id: str) -> dict[str, Any]:
+        """The same for one who is invited; refused if they block invites (Client-Server API, "Invite permission")."""
+        if server_name_of(user_id) != self._server_name:
+            return {}
+        text = await account_data.find(self._database, user_id, None, INVITE_PERMISSION)
+        if text is not None and orjson.loads(text).get("default_action") == "block":
+            raise Refusal("M_INVITE_BLOCKED", f"{user_id} takes no invites.", status=403)
+        return await self.of(user_id)

@@ -77,7 +77,8 @@ class Related:
         recurse: bool = False,
     ) -> RelatedPage:
         """The children of an event, and with `recurse` theirs, of one kind of relation and type if these are given."""
-        room, _ = await self._history.event(user_id, room_id, event_id)
+        access, _ = await self._history.event(user_id, room_id, event_id)
+        room = access.room
         ignored = (await self._preferences.of(user_id)).ignored
         start = start or (END if backwards else START)
         page = RelatedPage(start=start)

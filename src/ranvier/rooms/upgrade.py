@@ -13,9 +13,10 @@ from ranvier.protocol.room_versions import RoomVersion
 from ranvier.rooms.access import Accesses
 from ranvier.rooms.aliases import CANONICAL, without_aliases
 from ranvier.rooms.appending import Appending, Draft, Proposal
-from ranvier.rooms.creation import TOMBSTONE, Creation, Profile, check_user
+from ranvier.rooms.creation import TOMBSTONE, Creation, check_user
 from ranvier.rooms.heads import MEMBER, Head, Room
 from ranvier.rooms.powers import may_send_state, powers_of
+from ranvier.rooms.profiles import MemberProfiles
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Transaction
 
@@ -58,14 +59,14 @@ class Upgrading:
         accesses: Accesses,
         appending: Appending,
         creation: Creation,
-        profile: Profile,
+        profiles: MemberProfiles,
         now: Callable[[], int],
     ) -> None:
         self._database = database
         self._accesses = accesses
         self._appending = appending
         self._creation = creation
-        self._profile = profile
+        self._profiles = profiles
         self._now = now
 
     async def upgrade(
@@ -105,7 +106,7 @@ class Upgrading:
         first = with_power_for(levels, version, user_id, carried)
         drafts = [
             Draft(user_id, "m.room.create", self._create_content(user_id, old, head, version, creators), ""),
-            Draft(user_id, MEMBER, {"membership": "join", **await self._profile(user_id)}, user_id),
+            Draft(user_id, MEMBER, {"membership": "join", **await self._profiles.of(user_id)}, user_id),
             Draft(user_id, POWER_LEVELS, first, ""),
             *[Draft(user_id, kind, content, "") for kind, content in carried.items()],
         ]
