@@ -124,6 +124,8 @@ class _ConfiguredProcess:
             "rc_joins_per_room": unlimited,
             "rc_invites": {"per_room": unlimited, "per_user": unlimited, "per_issuer": unlimited},
             "rc_media_create": unlimited,
+            "rc_media": unlimited,
+            "rc_other": unlimited,
             "rc_presence": {"per_user": unlimited},
             "rc_room_creation": unlimited,
         }

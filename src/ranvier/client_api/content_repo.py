@@ -11,7 +11,7 @@ from ranvier.media.thumbnails import Thumbnails
 @endpoint(
     "POST",
     "/_matrix/media/v3/upload",
-    rate_limit="other",
+    rate_limit="media",
     streams_body=True,
     body_limit=media_answers.UPLOAD_BYTES,
 )
@@ -33,7 +33,7 @@ async def create_content(request: Request, repository: Repository) -> Answer:
 @endpoint(
     "PUT",
     "/_matrix/media/v3/upload/{serverName}/{mediaId}",
-    rate_limit="other",
+    rate_limit="media",
     streams_body=True,
     body_limit=media_answers.UPLOAD_BYTES,
 )
@@ -46,7 +46,7 @@ async def upload_content_to_mxc(request: Request, repository: Repository) -> Ans
     return {}
 
 
-@endpoint("GET", "/_matrix/media/v3/download/{serverName}/{mediaId}", access="open", rate_limit="other")
+@endpoint("GET", "/_matrix/media/v3/download/{serverName}/{mediaId}", access="open", rate_limit="media")
 async def get_content(request: Request, repository: Repository, files: Files) -> Answer:
     """Download content."""
     return await media_answers.download(request, repository, files)
@@ -56,14 +56,14 @@ async def get_content(request: Request, repository: Repository, files: Files) ->
     "GET",
     "/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}",
     access="open",
-    rate_limit="other",
+    rate_limit="media",
 )
 async def get_content_override_name(request: Request, repository: Repository, files: Files) -> Answer:
     """Download content under another name."""
     return await media_answers.download(request, repository, files)
 
 
-@endpoint("GET", "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", access="open", rate_limit="other")
+@endpoint("GET", "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", access="open", rate_limit="media")
 async def get_content_thumbnail(
     request: Request, repository: Repository, files: Files, thumbnails: Thumbnails
 ) -> Answer:
@@ -71,7 +71,7 @@ async def get_content_thumbnail(
     return await media_answers.thumbnail(request, repository, files, thumbnails)
 
 
-@endpoint("GET", "/_matrix/media/v3/config", rate_limit="other")
+@endpoint("GET", "/_matrix/media/v3/config", rate_limit="media")
 async def get_config(request: Request, repository: Repository) -> Answer:
     """Tell the bounds of uploads."""
     return {"m.upload.size": repository.rules.max_bytes}

@@ -466,6 +466,13 @@ RATE_LIMITS = Section(
         _rate("rc_user_directory", 0.016, 200, "Searches for users, for each user."),
         _rate("rc_reports", 1, 5, "Reports of content, for each user."),
         _rate(
+            "rc_media",
+            50,
+            500,
+            "Downloads, thumbnails and uploads of files, for each user, or for each client address where nobody is "
+            "logged in. Not a Synapse key.",
+        ),
+        _rate(
             "rc_other",
             10,
             50,
