@@ -50,7 +50,7 @@ def add_rooms(
     memory = int(config.operation.cache_factor * _CACHE_BYTES)
     events = parts.add(Events(database, memory))
     heads = parts.add(Heads(database, events, memory))
-    parts.add(UserRooms(database))
+    parts.add(UserRooms(database, writer.tail))
     preferences = parts.add(Preferences(database))
     visibility = parts.add(Visibility(database, heads, events, preferences))
     accesses = parts.add(Accesses(database, heads, events))

@@ -311,6 +311,7 @@ class Appending(Work[Proposal, list[str]]):
                 room.counters = RoomCounters({})
                 self._heads.add(room)
             room.advance(proposal.head, [one.item for one in proposal.made])
+            self._heads.settled(room)
             for one in proposal.made:
                 self._events.keep(one.kept)
                 _recount(room, one)
@@ -379,8 +380,9 @@ def _stripped_state(head: Head, event: Event) -> list[dict[str, Any]]:
 def _recount(room: Room, made: Made) -> None:
     """Keep the room's numbers of members by membership."""
     event = made.kept.event
-    if event.type != MEMBER or room.counts is None:
+    if event.type != MEMBER or room.counts is None or made.item.version <= room.counted:
         return
+    room.counted = made.item.version
     replaced = made.item.replaced
     if replaced is not None:
         room.counts[replaced.event.content["membership"]] -= 1

@@ -1,11 +1,13 @@
 """Which rooms a user is in, is invited to, has left: kept in memory, filled from the log in order."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
+from ranvier.store import log
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Entry
-from ranvier.store.log import Kind, room_audience
+from ranvier.store.log import Kind, Tail, room_audience
 from ranvier.store.rooms import Membership
 
 _MEMBERSHIPS = 400_000
@@ -30,8 +32,9 @@ class UserMemberships:
 class UserRooms:
     """Memberships by user, forgotten rooms left out."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tail: Tail) -> None:
         self._database = database
+        self._tail = tail
         self._users: OrderedDict[str, UserMemberships] = OrderedDict()
         self._size = 0
         self._changes = 0
@@ -47,9 +50,14 @@ class UserRooms:
             if found is not None:
                 return found
             changes = self._changes
-            rows = {m.room_id: m for m in await store.memberships_of(self._database, user_id)}
-            if changes == self._changes:
+            async with self._database.snapshot() as reader:
+                tip = await log.read_tip(reader)
+                rows = {m.room_id: m for m in await store.memberships_of(reader, user_id)}
+            if changes == self._changes and tip <= self._tail.tip:
                 self._keep(user_id, UserMemberships(rows))
+            else:
+                # The store is ahead of memory by a commit that is about to be heard of.
+                await asyncio.sleep(0)
 
     def _keep(self, user_id: str, memberships: UserMemberships) -> None:
         known = self._users.get(user_id)

@@ -75,6 +75,7 @@ class RoomCounters:
 
     threads: dict[str, tuple[int, int]]
     readers: dict[str, _Reader] = field(default_factory=dict)
+    moves: int = 0
 
 
 class Unread:
@@ -162,7 +163,8 @@ class Unread:
                 room.counters.threads[row.thread] = (row.counter, row.version)
             for mark in one.marks:
                 reader = room.counters.readers.get(mark.user_id)
-                if reader is not None:
+                # Who was looked at while this was committed may have it already.
+                if reader is not None and not (reader.marks and reader.marks[-1].version >= mark.version):
                     reader.marks.append(mark)
             for read in one.reads:
                 _advance(room.counters, read)
@@ -180,7 +182,7 @@ class Unread:
         counts = Counts(Count())
         whole = reader.reads.get(ALL_THREADS)
         floor = whole.version if whole is not None else 0
-        for thread, (counter, version) in counters.threads.items():
+        for thread, (counter, version) in list(counters.threads.items()):
             read = reader.reads.get(thread)
             seen = max(floor, read.version if read is not None else 0)
             if version <= seen:
@@ -219,11 +221,11 @@ class Unread:
 
     async def _reader(self, room: Room, counters: RoomCounters, user_id: str) -> _Reader:
         while True:
-            head = room.head
+            head, moves = room.head, counters.moves
             rows = {row.thread: row for row in await store.reads_of(self._database, room.nid, user_id)}
             floor = min((row.version for row in rows.values()), default=0)
             marks = await store.marks_of(self._database, room.nid, user_id, floor)
-            if room.head is head:
+            if room.head is head and counters.moves == moves:
                 reader = _Reader(rows, marks)
                 counters.readers[user_id] = reader
                 return reader
@@ -240,6 +242,7 @@ class Unread:
                 room = self._heads.at_hand(entry.ref)
                 if room is None or room.counters is None:
                     continue
+                room.counters.moves += 1
                 if isinstance(entry.payload, ReadRow):
                     _advance(room.counters, entry.payload)
                 else:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from itertools import islice
 
-from ranvier.store.database import Entry, Reader
+from ranvier.store.database import Database, Entry, Reader
 
 
 class Kind(IntEnum):
@@ -67,7 +67,7 @@ def device_audience(user_id: str, device_id: str) -> str:
 class Tail:
     """The newest entries in memory, in order, with what changed attached where this process wrote it.
 
-    Bounded by `capacity` entries. `floor` is the position up to which entries may have been forgotten: a reader who
+    Bounded by `capacity` entries, which may be changed at any time. `floor` is the position up to which entries may have been forgotten: a reader who
     has read less far must read the table.
     """
 
@@ -76,7 +76,7 @@ class Tail:
         self._positions: list[int] = []
         self._dropped = 0
         self._latest: dict[str, int] = {}
-        self._capacity = capacity
+        self.capacity = capacity
         self.floor = tip
         self.tip = tip
 
@@ -87,7 +87,7 @@ class Tail:
             self._positions.append(entry.position)
             self._latest[entry.audience] = entry.position
             self.tip = entry.position
-        while len(self._entries) > self._capacity:
+        while len(self._entries) > self.capacity:
             self._drop()
 
     def _drop(self) -> None:
@@ -96,7 +96,7 @@ class Tail:
         if self._latest.get(oldest.audience) == oldest.position:
             del self._latest[oldest.audience]
         self._dropped += 1
-        if self._dropped > self._capacity:
+        if self._dropped > self.capacity:
             del self._positions[: self._dropped]
             self._dropped = 0
 
@@ -136,6 +136,45 @@ async def read(
         after,
         until,
         limit,
+    )
+    return [Entry(row[1], row[2], row[3], None, row[0]) for row in rows]
+
+
+async def read_versions(
+    database: Database, audiences: Sequence[str], after: int, until: int
+) -> list[tuple[str, int, int]]:
+    """(audience, first, last) versions of rooms' timelines with `after < position <= until`."""
+    rows = await database.fetch_slowly(
+        "SELECT audience, MIN(CAST(ref AS BIGINT)), MAX(CAST(ref AS BIGINT)) FROM log "
+        "WHERE audience = ANY($1) AND kind = ANY($2) AND position > $3 AND position <= $4 GROUP BY audience",
+        list(audiences),
+        [int(Kind.EVENT), int(Kind.STATE)],
+        after,
+        until,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+_UNNAMED = (Kind.TO_DEVICE, Kind.DEVICE_LIST, Kind.ONE_TIME_KEYS, Kind.PUSH_RULES)
+_NAMED = (Kind.MEMBERSHIP, Kind.RECEIPT, Kind.ACCOUNT_DATA, Kind.UNREAD, Kind.PRIVATE_RECEIPT)
+
+
+async def read_changed(database: Database, audiences: Sequence[str], after: int, until: int) -> list[Entry]:
+    """What else changed with `after < position <= until`: each thing once, the newest last.
+
+    So there is no more to read than there are things, however often they changed. `ref` is empty where only the kind
+    matters: messages to devices, device lists, one-time keys, push rules.
+    """
+    rows = await database.fetch_slowly(
+        "SELECT MAX(position), kind, audience, named FROM (SELECT position, kind, audience, "
+        "CASE WHEN kind = ANY($2) THEN ref ELSE '' END AS named FROM log "
+        "WHERE audience = ANY($1) AND kind = ANY($3) AND position > $4 AND position <= $5) AS told "
+        "GROUP BY kind, audience, named ORDER BY 1",
+        list(audiences),
+        [int(kind) for kind in _NAMED],
+        [int(kind) for kind in (*_NAMED, *_UNNAMED)],
+        after,
+        until,
     )
     return [Entry(row[1], row[2], row[3], None, row[0]) for row in rows]
 

@@ -73,10 +73,10 @@ async def reads_of(reader: Reader, room: int, user_id: str) -> list[ReadRow]:
 
 
 async def marks_of(reader: Reader, room: int, user_id: str, after: int) -> list[MarkRow]:
-    """A user's marks after a version."""
+    """A user's marks after a version, oldest first."""
     rows = await reader.fetch(
         "SELECT room, user_id, version, thread, notify, highlight FROM unread_marks "
-        "WHERE room = $1 AND user_id = $2 AND version > $3",
+        "WHERE room = $1 AND user_id = $2 AND version > $3 ORDER BY version",
         room,
         user_id,
         after,

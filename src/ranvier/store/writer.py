@@ -82,7 +82,7 @@ class Writer:
 
     def __init__(self, database: Database, tail: Tail, announce: Callable[[Sequence[Entry]], None]) -> None:
         self._database = database
-        self._tail = tail
+        self.tail = tail
         self._announce = announce
         self._queue: deque[_Waiting] = deque()
         self._news = asyncio.Event()
@@ -159,7 +159,7 @@ class Writer:
         self.operations += sum(len(members) for _, members in groups)
         for (work, members), outcomes in zip(groups, results, strict=True):
             work.settle([waiting.operation for waiting in members], outcomes)
-        self._tail.extend(entries)
+        self.tail.extend(entries)
         for (_, members), outcomes in zip(groups, results, strict=True):
             for waiting, outcome in zip(members, outcomes, strict=True):
                 _answer(waiting, outcome)

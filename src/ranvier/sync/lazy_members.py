@@ -8,28 +8,40 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 _DEVICES = 5_000
+_ANSWERS = 100
+"""Answers that may be on their way to a device at once; beyond that it is sent members again."""
 _MEMBERS = 20_000
 """Members remembered for each device; beyond that they are sent again, which the specification allows."""
 
 
 @dataclass(slots=True)
 class SentMembers:
-    """For one device: the membership events, by number, that it has for certain, and those that are on their way."""
+    """For one device: the membership events, by number, that it has for certain, and those that are on their way.
+
+    What is certain is so for one who has `token`; `pending` has every token that was given out since.
+    """
 
     certain: set[int] = field(default_factory=set)
     pending: dict[str, set[int]] = field(default_factory=dict)
+    token: str | None = None
 
     def arrive(self, since: str | None) -> None:
         """The client came back with a token: what was sent with it has arrived, anything else has not."""
-        arrived = self.pending.pop(since, None) if since is not None else None
-        if since is None:
-            self.certain.clear()
-        elif arrived is not None:
-            self.certain |= arrived
-        if arrived is not None or since is None:
+        if since is not None and since == self.token:
+            return
+        arrived = self.pending.get(since) if since is not None else None
+        if arrived is None or len(self.certain) > _MEMBERS:
+            # From the beginning, or from a token before those that it was given last: it may have lost the rest.
+            self.certain = set()
+        self.certain |= arrived or set()
+        self.pending.clear()
+        self.token = since
+
+    def expect(self, token: str) -> None:
+        """An answer with this token goes out."""
+        if len(self.pending) > _ANSWERS:
             self.pending.clear()
-        if len(self.certain) > _MEMBERS:
-            self.certain.clear()
+        self.pending.setdefault(token, set())
 
 
 class LazyMembers:

@@ -11,9 +11,6 @@ from ranvier.store import log
 from ranvier.store.database import Database, Entry
 from ranvier.store.log import Kind, Tail, device_audience
 
-_READ_AT_ONCE = 20_000
-"""Entries that one answer takes from the table; a client that missed more gets them in several answers."""
-
 
 @dataclass(slots=True)
 class RoomNews:
@@ -105,18 +102,17 @@ async def read(
     own = {user_id}
     if device_id is not None:
         own.add(device_audience(user_id, device_id))
-    if tail.reaches(after):
-        until = tail.tip
-        entries: Iterable[Entry] = tail.between(after, until)
-    else:
-        until = tail.tip
-        audiences = [*own, *rooms.by_audience]
-        read_entries = await log.read(database, audiences, after, until, _READ_AT_ONCE)
-        if len(read_entries) == _READ_AT_ONCE:
-            until = read_entries[-1].position
-        entries = read_entries
-    news = News(until)
+    news = News(tail.tip)
     by_audience = rooms.by_audience
+    entries: Iterable[Entry]
+    if tail.reaches(after):
+        entries = tail.between(after, news.until)
+    else:
+        # What a client missed while it was away may be much: it is summed up where it lies.
+        audiences = [*own, *by_audience]
+        for audience, first, last in await log.read_versions(database, audiences, after, news.until):
+            news.rooms[by_audience[audience].room_id] = RoomNews(first, last)
+        entries = await log.read_changed(database, audiences, after, news.until)
     for entry in entries:
         membership = by_audience.get(entry.audience)
         if membership is not None:

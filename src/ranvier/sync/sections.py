@@ -8,7 +8,6 @@ import orjson
 from ranvier.protocol.filters import Filter
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Heads, Room
-from ranvier.rooms.pagination import token_of
 from ranvier.rooms.relations import Relations
 from ranvier.store import rooms as rooms_store
 from ranvier.store.database import Database
@@ -17,7 +16,7 @@ from ranvier.store.rooms import Membership
 from ranvier.sync.lazy_members import SentMembers
 from ranvier.sync.request import SyncRequest
 from ranvier.sync.shaping import EventShaper, events_json, object_json
-from ranvier.sync.timelines import Gathered, State, Timelines, roll_back
+from ranvier.sync.timelines import Gathered, State, Timelines
 
 HEROES = 5
 
@@ -77,7 +76,7 @@ class RoomSections:
             users = self._named_users(gathered) | {request.user_id}
             state.update(await self._timelines.members_at(gathered.room, gathered.version, users))
         if not request.use_state_after:
-            state = roll_back(state, gathered.items_shown())
+            state = gathered.state_before(state)
             if sent is not None:
                 keep = {(MEMBER, user) for user in users}
                 state = {key: kept for key, kept in state.items() if key[0] != MEMBER or key in keep}
@@ -92,15 +91,14 @@ class RoomSections:
         wanted = request.filter.room.state
         until = gathered.version if request.use_state_after else gathered.start
         at_hand = bool(gathered.items) and gathered.items[0].version == first
-        state: State
-        if at_hand:
-            state = {
-                (item.kept.event.type, item.kept.event.state_key or ""): item.kept
-                for item in gathered.items
-                if item.version <= until and item.kept.event.is_state
-            }
-        else:
+        state: State = {}
+        if not at_hand:
             state = await self._timelines.changes(gathered.room, first - 1, until)
+        shown = {one.item.version for one in gathered.timeline}
+        for item in gathered.items:
+            event = item.kept.event
+            if event.state_key is not None and (item.version <= until or item.version not in shown):
+                state[event.type, event.state_key] = item.kept
         if sent is not None:
             state.update(await self._missing_members(request, gathered, state, sent))
         gathered.state = _wanted(state.values(), wanted)
@@ -117,7 +115,7 @@ class RoomSections:
             return {}
         members = await self._timelines.members_at(gathered.room, gathered.version, users)
         if not request.use_state_after:
-            members = roll_back(members, gathered.items_shown())
+            members = gathered.state_before(members)
         redundant = request.filter.room.state.include_redundant_members
         return {
             key: kept
@@ -136,7 +134,7 @@ class RoomSections:
         limited = b"true" if gathered.limited else b"false"
         batch = b""
         if gathered.prev_batch is not None:
-            batch = b',"prev_batch":"%b"' % token_of(gathered.prev_batch).encode()
+            batch = b',"prev_batch":"%b"' % str(gathered.prev_batch).encode()
         return b'{"events":[%b],"limited":%b%b}' % (events, limited, batch)
 
     def state(self, gathered: Gathered, shaper: EventShaper) -> bytes:

@@ -107,7 +107,7 @@ class Syncing:
         typing, counter = self._typing.changed([m.room for m in rooms.joined()], "", 0), self._typing.counter
         messages, given = await self._messages(request, 0, until)
         token = self._token(until, counter, given)
-        moment = Moment(until, str(token), self._sent(request), frozenset(typing))
+        moment = Moment(until, str(token), self._sent(request, token), frozenset(typing))
         answer = await self._answers.whole(request, rooms, moment)
         account_data = await self._ephemera.global_account_data(request, None)
         return await self._finish(request, token, answer, account_data, messages, None)
@@ -131,7 +131,7 @@ class Syncing:
         if news.to_device or behind:
             messages, given = await self._messages(request, since.to_device, news.until)
         token = self._token(news.until, counter, given)
-        moment = Moment(news.until, str(token), self._sent(request), typing)
+        moment = Moment(news.until, str(token), self._sent(request, token), typing)
         answer = await self._answers.since(request, rooms, news, moment)
         account_data = await self._ephemera.global_account_data(request, news)
         lists = await self._device_lists(request, since, rooms, news)
@@ -150,10 +150,12 @@ class Syncing:
             return (), until
         return await self._devices.messages(request.user_id, request.device_id, after, until)
 
-    def _sent(self, request: SyncRequest) -> SentMembers | None:
+    def _sent(self, request: SyncRequest, token: SyncToken) -> SentMembers | None:
         if not lazily(request.filter):
             return None
-        return self._lazy_members.of(request.user_id, request.device_id)
+        sent = self._lazy_members.of(request.user_id, request.device_id)
+        sent.expect(str(token))
+        return sent
 
     async def _device_lists(
         self, request: SyncRequest, since: SyncToken, rooms: UserMemberships, news: News

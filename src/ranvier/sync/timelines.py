@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ranvier.protocol.events import Event
 from ranvier.protocol.filters import EventFilter
 from ranvier.protocol.history_visibility import read_membership
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
+from ranvier.rooms.pagination import Place, place_after, place_before
 from ranvier.rooms.visibility import Visibility, all_joined_throughout
 from ranvier.store import state as state_store
 from ranvier.store import timeline as timeline_store
@@ -44,7 +46,7 @@ class Gathered:
     items: Sequence[TimelineItem] = ()
     timeline: list[Shown] = field(default_factory=list)
     limited: bool = False
-    prev_batch: StoredEvent | None = None
+    prev_batch: Place | None = None
     state: list[StoredEvent] = field(default_factory=list)
 
     @property
@@ -52,10 +54,26 @@ class Gathered:
         """The version before the timeline's first event."""
         return self.timeline[0].item.version - 1 if self.timeline else self.version
 
-    def items_shown(self) -> list[TimelineItem]:
-        """All versions from the timeline's first event on."""
-        start = self.start
-        return [item for item in self.items if item.version > start]
+    def state_before(self, state: State) -> State:
+        """The state with which the timeline leads to `state`, the one at its end.
+
+        What is changed by an event that the timeline does not show is in it as it is at the end.
+        """
+        earlier = dict(state)
+        start, shown = self.start, {one.item.version for one in self.timeline}
+        settled: set[Key] = set()
+        for item in reversed(self.items):
+            event = item.kept.event
+            if event.state_key is None or item.version <= start:
+                continue
+            key = (event.type, event.state_key)
+            if item.version not in shown:
+                settled.add(key)
+            elif key not in settled and item.replaced is not None:
+                earlier[key] = item.replaced
+            elif key not in settled:
+                earlier.pop(key, None)
+        return earlier
 
 
 class Timelines:
@@ -75,11 +93,15 @@ class Timelines:
         return await self._visibility.ignored_by(user_id)
 
     async def version_at(self, room: Room, until: int) -> int:
-        """The room's timeline version at a position that is not below the tail's floor."""
+        """The room's timeline version at a position."""
         head = room.head
         while head is None:
             await self._heads.fault_in(room, ())
             head = room.head
+        if not self._tail.reaches(until):
+            # Much happened while this answer was gathered.
+            version = await timeline_store.version_at(self._database, room.nid, until)
+            return head.version if version is None else version
         audience = room_audience(room.nid)
         if self._tail.latest(audience) > until:
             for entry in self._tail.between(until, self._tail.tip):
@@ -99,11 +121,10 @@ class Timelines:
                 break
             items = [*page, *items]
             below = page[0].version - 1
-            gathered.timeline = await self._show(room, user_id, items, wanted)
-            if len(gathered.timeline) >= limit:
+            gathered.timeline, cut = await self._show(room, user_id, items, wanted)
+            gathered.limited = cut or below > 0 or len(gathered.timeline) > limit
+            if cut or len(gathered.timeline) >= limit:
                 break
-        more = below > 0 or len(gathered.timeline) > limit
-        gathered.limited = more
         gathered.timeline = gathered.timeline[-limit:] if limit else []
         self._place_prev_batch(gathered, items)
         return gathered
@@ -120,9 +141,9 @@ class Timelines:
             items = await self._heads.timeline(
                 room, until=until, after=news.first - 1, limit=max(limit, _PAGE)
             )
-        shown = await self._show(room, user_id, items, wanted)
+        shown, cut = await self._show(room, user_id, items, wanted)
         complete = not items or items[0].version == news.first
-        gathered.limited = len(shown) > limit or not complete
+        gathered.limited = cut or len(shown) > limit or not complete
         gathered.timeline = shown[-limit:] if limit else []
         self._place_prev_batch(gathered, items)
         return gathered
@@ -137,25 +158,38 @@ class Timelines:
 
     async def _show(
         self, room: Room, user_id: str, items: Sequence[TimelineItem], wanted: EventFilter
-    ) -> list[Shown]:
+    ) -> tuple[list[Shown], bool]:
+        """What the reader may see and wants of these, and whether it was cut.
+
+        It begins after the last change of state that the reader may not see: who is given the state before it and
+        what came since could not know of that.
+        """
+        head = await self._heads.fault_in(room, [user_id])
+        cut = False
+        if all_joined_throughout(head, user_id, [item.kept for item in items]):
+            shown = [Shown(item, "join") for item in items]
+        else:
+            seen = await self._visibility.filter(room, user_id, [item.kept for item in items])
+            by_nid = {one.kept.nid: one.membership for one in seen}
+            hidden = [i.version for i in items if i.kept.event.is_state and i.kept.nid not in by_nid]
+            after = hidden[-1] if hidden else 0
+            cut = any(item.version < after and item.kept.nid in by_nid for item in items)
+            shown = [
+                Shown(i, by_nid[i.kept.nid]) for i in items if i.version > after and i.kept.nid in by_nid
+            ]
         if not wanted.wants_all():
-            items = [item for item in items if wanted.wants_event(item.kept.event)]
+            shown = [one for one in shown if wanted.wants_event(one.item.kept.event)]
         ignored = await self._visibility.ignored_by(user_id)
         if ignored:
-            items = [i for i in items if i.kept.event.is_state or i.kept.event.sender not in ignored]
-        head = await self._heads.fault_in(room, [user_id])
-        if all_joined_throughout(head, user_id, [item.kept for item in items]):
-            return [Shown(item, "join") for item in items]
-        seen = await self._visibility.filter(room, user_id, [item.kept for item in items])
-        by_nid = {one.kept.nid: one.membership for one in seen}
-        return [Shown(item, by_nid[item.kept.nid]) for item in items if item.kept.nid in by_nid]
+            shown = [one for one in shown if _is_heard(one.item.kept.event, ignored)]
+        return shown, cut
 
     def _place_prev_batch(self, gathered: Gathered, items: Sequence[TimelineItem]) -> None:
         gathered.items = items
         if gathered.timeline:
-            gathered.prev_batch = gathered.timeline[0].item.kept
+            gathered.prev_batch = place_before(gathered.timeline[0].item.kept)
         elif items:
-            gathered.prev_batch = items[-1].kept
+            gathered.prev_batch = place_after(items[-1].kept)
 
     # State
 
@@ -211,16 +245,5 @@ class Timelines:
         return {key: nid for key, nid in after.items() if before.get(key) != nid}
 
 
-def roll_back(state: State, items: Iterable[TimelineItem]) -> State:
-    """The state before these events, which end where `state` stands."""
-    earlier = dict(state)
-    for item in reversed(list(items)):
-        event = item.kept.event
-        if event.state_key is None:
-            continue
-        key = (event.type, event.state_key)
-        if item.replaced is not None:
-            earlier[key] = item.replaced
-        else:
-            earlier.pop(key, None)
-    return earlier
+def _is_heard(event: Event, ignored: frozenset[str]) -> bool:
+    return event.is_state or event.sender not in ignored
