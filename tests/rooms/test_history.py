@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.rooms.reading import bodies, ids, messages, room_path, state_content, walk
-from tests.server import Server
+from tests.server import PASSWORD, Server
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
@@ -304,3 +304,21 @@ async def test_a_forgotten_room_is_closed_in_every_way(server: Server) -> None:
     assert (await bob.get(room_path(room_id, "event", event_id))).errcode == "M_NOT_FOUND"
     assert (await bob.get(room_path(room_id, "context", event_id))).errcode == "M_NOT_FOUND"
     assert (await bob.get(room_path(room_id, "state"))).errcode == "M_FORBIDDEN"
+
+
+async def test_messages_of_the_erased_are_hidden_from_those_who_came_later(server: Server) -> None:
+    alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    event_id = await bob.send(room_id, "remember me not")
+    password = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": "bob"},
+        "password": PASSWORD,
+    }
+    path = "/_matrix/client/v3/account/deactivate"
+    session = (await bob.post(path, json={"erase": True})).json["session"]
+    (await bob.post(path, json={"erase": True, "auth": {**password, "session": session}})).ok()
+    await carol.join(room_id)
+    assert (await alice.get(room_path(room_id, "event", event_id))).ok()["content"]["body"]
+    assert (await carol.get(room_path(room_id, "event", event_id))).ok()["content"] == {}

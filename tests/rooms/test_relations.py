@@ -71,6 +71,20 @@ async def test_a_thread_is_summarised_on_its_root(server: Server) -> None:
     assert page["unsigned"]["m.relations"]["m.thread"]["count"] == 2
 
 
+async def test_a_thread_cannot_start_from_a_child(server: Server) -> None:
+    alice = await server.register("alice")
+    room_id = await alice.create_room()
+    root = await alice.send(room_id, "root")
+    child = await alice.send(room_id, related(root, "m.thread"))
+    reply = await alice.send(
+        room_id, {"msgtype": "m.text", "body": "re", "m.relates_to": {"m.in_reply_to": {"event_id": root}}}
+    )
+    path = room_path(room_id, "send", "m.room.message", "thread")
+    answer = await alice.put(path, json=related(child, "m.thread"))
+    assert (answer.status, answer.errcode) == (400, "M_UNKNOWN")
+    await alice.send(room_id, related(reply, "m.thread"))
+
+
 async def test_references_are_listed_in_their_order(server: Server) -> None:
     alice = await server.register("alice")
     room_id = await alice.create_room()

@@ -13,6 +13,7 @@ from ranvier.rooms.appending import Appending
 from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.directory import Directory
 from ranvier.rooms.events import Events
+from ranvier.rooms.guests import Guests
 from ranvier.rooms.heads import Heads
 from ranvier.rooms.history import History
 from ranvier.rooms.joined import UserRooms
@@ -54,15 +55,15 @@ def add_rooms(
     preferences = parts.add(Preferences(database))
     visibility = parts.add(Visibility(database, heads, events, preferences))
     accesses = parts.add(Accesses(database, heads, events))
-    relations = parts.add(Relations(database, heads, events, visibility, preferences))
+    relations = parts.add(Relations(database, heads, events, visibility))
     parts.add(Shapes(database, events, relations, now))
     parts.add(RoomState(database, heads, events, accesses))
-    history = parts.add(History(database, heads, events, visibility, accesses, preferences))
+    history = parts.add(History(database, heads, events, visibility, accesses))
     parts.add(Times(database, events, visibility, accesses))
-    parts.add(Related(database, events, visibility, accesses, history, preferences))
+    parts.add(Related(database, events, visibility, accesses, history))
     unread = parts.add(Unread(database, heads, preferences))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
-    sending = parts.add(Sending(database, heads, events, appending))
+    sending = parts.add(Sending(database, heads, events, appending, Guests(database, appending)))
     profiles = parts.add(MemberProfiles(server_name, database))
     defaults = RoomDefaults(config.rooms.default_version, config.rooms.encrypted_by_default)
     creation = parts.add(Creation(server_name, appending, counters.by_name["room"], profiles, defaults, now))

@@ -4,6 +4,7 @@ Members read what is now; who has left reads what was when they left; a world-re
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from ranvier.protocol import history_visibility
 from ranvier.protocol.refusal import forbidden
@@ -13,6 +14,10 @@ from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
 from ranvier.store.events import StoredEvent
+from ranvier.store.state import Root
+
+_CHANGES: Final = 100
+"""Memberships since the user's last stay that are looked through for its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +71,16 @@ class Accesses:
         membership = await rooms_store.membership(self._database, user_id, room.room_id)
         if membership is None or membership.forgotten:
             return None
-        nids = await state_store.newest_values(self._database, standing.state_line, (MEMBER, user_id))
-        events = await self._events.by_nids(nids)
-        later = None
-        for nid in nids:
-            kept = events.get(nid)
-            if kept is not None and kept.event.content.get("membership") == "join":
+        later = standing
+        for _ in range(_CHANGES):
+            root = Root(later.state_line, later.state_version)
+            [nid] = await state_store.values_at(self._database, [(root, (MEMBER, user_id))])
+            if nid is None:
+                return None
+            earlier = (await self._events.by_nids([nid]))[nid]
+            if earlier.event.content.get("membership") == "join":
                 return later
-            later = kept
+            later = earlier
         return None
 
 

@@ -13,7 +13,6 @@ from ranvier.rooms.access import Access, Accesses
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.pagination import END, START, Place, place_after, place_before
-from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.visibility import Seen, Visibility
 from ranvier.store import events as store
 from ranvier.store import relations as relations_store
@@ -60,14 +59,12 @@ class History:
         events: Events,
         visibility: Visibility,
         accesses: Accesses,
-        preferences: Preferences,
     ) -> None:
         self._database = database
         self._heads = heads
         self._events = events
         self._visibility = visibility
         self._accesses = accesses
-        self._preferences = preferences
 
     async def page(
         self,
@@ -175,7 +172,7 @@ class History:
             kept = [one for one in kept if wanted.wants_event(one.event)]
             if wanted.asks_for_children() and kept:
                 kept = await self._with_children(kept, wanted)
-        ignored = (await self._preferences.of(user_id)).ignored
+        ignored = await self._visibility.ignored_by(user_id)
         if ignored:
             kept = [one for one in kept if one.event.is_state or one.event.sender not in ignored]
         return await self._visibility.filter(room, user_id, kept)

@@ -17,6 +17,7 @@ from ranvier.protocol.identifiers import (
 )
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal
+from ranvier.rooms.guests import takes_guests
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
 from ranvier.rooms.powers import powers_of
 from ranvier.rooms.profiles import MemberProfiles
@@ -291,7 +292,7 @@ def _stands(kept: StoredEvent, membership: str, reason: str | None) -> bool:
 
 
 def _refuse_guest(head: Head) -> None:
-    if head.content("m.room.guest_access").get("guest_access") != "can_join":
+    if not takes_guests(head):
         raise Refusal(
             "M_GUEST_ACCESS_FORBIDDEN", "This room does not take guests: register an account first."
         )

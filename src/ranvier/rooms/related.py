@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ranvier.protocol import relations
-from ranvier.protocol.events import redacted
 from ranvier.protocol.refusal import invalid_param
 from ranvier.rooms.access import Accesses
 from ranvier.rooms.events import Events
 from ranvier.rooms.history import History
 from ranvier.rooms.pagination import END, START, Place, place_after, place_before
-from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.relations import MAX_HOPS
 from ranvier.rooms.visibility import Seen, Visibility
 from ranvier.store import relations as store
@@ -53,14 +51,12 @@ class Related:
         visibility: Visibility,
         accesses: Accesses,
         history: History,
-        preferences: Preferences,
     ) -> None:
         self._database = database
         self._events = events
         self._visibility = visibility
         self._accesses = accesses
         self._history = history
-        self._preferences = preferences
 
     async def page(
         self,
@@ -79,7 +75,7 @@ class Related:
         """The children of an event, and with `recurse` theirs, of one kind of relation and type if these are given."""
         access, _ = await self._history.event(user_id, room_id, event_id)
         room = access.room
-        ignored = (await self._preferences.of(user_id)).ignored
+        ignored = await self._visibility.ignored_by(user_id)
         start = start or (END if backwards else START)
         page = RelatedPage(start=start)
         low, high = (to or START, start) if backwards else (start, to or END)
@@ -125,7 +121,7 @@ class Related:
     ) -> ThreadsPage:
         """Roots of the room's threads. The root by an ignored user is shown redacted."""
         access = await self._accesses.of(user_id, room_id)
-        ignored = (await self._preferences.of(user_id)).ignored
+        ignored = await self._visibility.ignored_by(user_id)
         before = _GREATEST if token is None else _parse_thread_token(token)
         if access.departure is not None:
             before = min(before, access.departure.nid)
@@ -139,25 +135,12 @@ class Related:
         )
         found = [await self._events.by_id(root) for root, _ in rows[:limit]]
         kept = [
-            _hidden(one) if one.event.sender in ignored else one
+            one.as_redacted() if one.event.sender in ignored else one
             for one in found
             if one is not None and not one.event.is_state and relations.may_root_thread(one.event.content)
         ]
         roots = await self._visibility.filter(access.room, user_id, kept)
         return ThreadsPage(roots, f"h{rows[limit - 1][1]}" if len(rows) > limit else None)
-
-
-def _hidden(kept: StoredEvent) -> StoredEvent:
-    return StoredEvent(
-        kept.nid,
-        kept.room,
-        redacted(kept.event),
-        state_line=kept.state_line,
-        state_version=kept.state_version,
-        received_ts=kept.received_ts,
-        judgement=kept.judgement,
-        redacted_by=kept.redacted_by,
-    )
 
 
 def _beyond(kept: StoredEvent, backwards: bool) -> Place:

@@ -14,7 +14,6 @@ from ranvier.protocol.events import Event
 from ranvier.protocol.relations import REFERENCE, REPLACE, THREAD, ThreadSummary
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads, Room
-from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.visibility import Visibility
 from ranvier.store import relations as store
 from ranvier.store.database import Database
@@ -48,13 +47,11 @@ class Relations:
         heads: Heads,
         events: Events,
         visibility: Visibility,
-        preferences: Preferences,
     ) -> None:
         self._database = database
         self._heads = heads
         self._events = events
         self._visibility = visibility
-        self._preferences = preferences
 
     async def bundles(self, parents: Iterable[Event], user_id: str) -> Bundles:
         """The aggregations of these events, as the user may see them; events without any are left out."""
@@ -65,7 +62,7 @@ class Relations:
         return {event_id: bundle for event_id, bundle in bundled.items() if bundle}
 
     async def _bundle(self, parents: Mapping[str, Event], user_id: str, *, threads: bool = True) -> Bundles:
-        ignored = sorted((await self._preferences.of(user_id)).ignored)
+        ignored = sorted(await self._visibility.ignored_by(user_id))
         found = await store.counts(self._database, list(parents), user_id, ignored) if parents else []
         if not found:
             return {}

@@ -9,6 +9,7 @@ from ranvier.protocol.identifiers import BadIdentifier, check_room_alias, server
 from ranvier.protocol.refusal import Refusal, bad_json, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal, TransactionKnown
 from ranvier.rooms.events import Events
+from ranvier.rooms.guests import GUEST_ACCESS, Guests
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
 from ranvier.rooms.powers import powers_of
 from ranvier.store import relations as relations_store
@@ -24,11 +25,14 @@ SERVER_MADE = frozenset({"m.room.create"})
 class Sending:
     """The door through which users' events go in."""
 
-    def __init__(self, database: Database, heads: Heads, events: Events, appending: Appending) -> None:
+    def __init__(
+        self, database: Database, heads: Heads, events: Events, appending: Appending, guests: Guests
+    ) -> None:
         self._database = database
         self._heads = heads
         self._events = events
         self._appending = appending
+        self._guests = guests
         self._in_flight: dict[TransactionKey, asyncio.Future[str]] = {}
 
     async def joined_room(self, user_id: str, room_id: str) -> tuple[Room, Head]:
@@ -74,7 +78,8 @@ class Sending:
 
         async def append() -> str:
             room, _ = await self.joined_room(sender, room_id)
-            await self._refuse_duplicate_annotation(sender, kind, content)
+            if "m.relates_to" in content:
+                await self._check_relation(room, sender, kind, content)
             draft = Draft(sender, kind, content, at=at)
             return (await self._appending.append(Proposal(room, [draft], transaction)))[0]
 
@@ -97,7 +102,10 @@ class Sending:
         if kind == "m.room.canonical_alias":
             await self._check_aliases(room, head, content)
         draft = Draft(sender, kind, content, state_key, unless_same=True, at=at)
-        return (await self._appending.append(Proposal(room, [draft])))[0]
+        event_id = (await self._appending.append(Proposal(room, [draft])))[0]
+        if kind == GUEST_ACCESS:
+            await self._guests.expel(room)
+        return event_id
 
     async def redact(
         self,
@@ -165,14 +173,26 @@ class Sending:
         finally:
             del self._in_flight[key]
 
-    async def _refuse_duplicate_annotation(self, sender: str, kind: str, content: dict[str, Any]) -> None:
-        relation = relations.relation_of(content) if "m.relates_to" in content else None
-        if relation is None or relation.rel_type != relations.ANNOTATION or relation.key is None:
+    async def _check_relation(self, room: Room, sender: str, kind: str, content: dict[str, Any]) -> None:
+        """Refuse a reaction that is there already, and a thread off an event that is itself a child."""
+        relation = relations.relation_of(content)
+        if relation is None:
             return
-        if await relations_store.annotation_exists(
-            self._database, relation.event_id, sender, kind, relation.key
-        ):
-            raise Refusal("M_DUPLICATE_ANNOTATION", "You have already reacted to this event in this way.")
+        if relation.rel_type == relations.ANNOTATION and relation.key is not None:
+            if await relations_store.annotation_exists(
+                self._database, relation.event_id, sender, kind, relation.key
+            ):
+                raise Refusal("M_DUPLICATE_ANNOTATION", "You have already reacted to this event in this way.")
+        elif relation.rel_type == relations.THREAD:
+            root = await self._events.by_id(relation.event_id)
+            if (
+                root is not None
+                and root.room == room.nid
+                and not relations.may_root_thread(root.event.content)
+            ):
+                raise Refusal(
+                    "M_UNKNOWN", "A thread can't start from an event that itself relates to another."
+                )
 
     async def _check_aliases(self, room: Room, head: Head, content: dict[str, Any]) -> None:
         """New aliases of a canonical alias event must point to the room."""

@@ -9,6 +9,7 @@ from ranvier.protocol.client_format import client_json, full_json, unsigned_json
 from ranvier.rooms.events import Events
 from ranvier.rooms.relations import Bundles, Relations
 from ranvier.rooms.visibility import Seen
+from ranvier.store import accounts as accounts_store
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
 from ranvier.store.events import StoredEvent
@@ -35,6 +36,7 @@ class Shapes:
 
     async def of(self, seen: Sequence[Seen], reader: Reader) -> list[bytes]:
         """Each event for this reader, with its room's id, aggregations, and what it replaced or was redacted by."""
+        seen = await self._without_erased(seen)
         kept = [one.kept for one in seen]
         bundles = await self._relations.bundles([one.event for one in kept], reader.user_id)
         redactions = await self._redactions(kept)
@@ -46,6 +48,21 @@ class Shapes:
         """State events, with no more than their age besides."""
         now = self._now()
         return [full_json(one.event, b'{"age":%d}' % (now - one.event.origin_server_ts)) for one in kept]
+
+    async def _without_erased(self, seen: Sequence[Seen]) -> Sequence[Seen]:
+        """To those who were not there, messages of users who had themselves erased are shown as if redacted."""
+        senders = {
+            one.kept.event.sender for one in seen if one.membership != "join" and not one.kept.event.is_state
+        }
+        erased = await accounts_store.erased_of(self._database, sorted(senders)) if senders else set()
+        if not erased:
+            return seen
+        return [
+            one._replace(kept=one.kept.as_redacted())
+            if one.membership != "join" and not one.kept.event.is_state and one.kept.event.sender in erased
+            else one
+            for one in seen
+        ]
 
     async def _redactions(self, kept: Iterable[StoredEvent]) -> dict[str, StoredEvent]:
         found = {}

@@ -69,8 +69,8 @@ class RoomState:
         change = None
         if kept.event.state_key is not None:
             change = ((kept.event.type, kept.event.state_key), kept.nid)
-        nids = await store.after(self._database, Root(kept.state_line, kept.state_version), change)
-        nids = {key: nid for key, nid in nids.items() if members or key[0] != MEMBER}
+        root = Root(kept.state_line, kept.state_version)
+        nids = await store.after(self._database, root, change, members=members)
         events = await self._events.by_nids(list(nids.values()))
         return {key: events[nid] for key, nid in nids.items()}
 

@@ -151,3 +151,12 @@ async def share_a_room(reader: Reader, one: str, other: str) -> bool:
         "WHERE a.user_id = $1 AND a.membership = 'join' AND b.user_id = $2 AND b.membership = 'join' LIMIT 1"
     )
     return await reader.fetch_value(sql, one, other) is not None
+
+
+async def guests_in(reader: Reader, room: int) -> list[str]:
+    """The guests among a room's members."""
+    sql = (
+        "SELECT m.user_id FROM memberships m JOIN users u ON u.user_id = m.user_id "
+        "WHERE m.room = $1 AND m.membership = 'join' AND u.guest = $2"
+    )
+    return [row[0] for row in await reader.fetch(sql, room, True)]

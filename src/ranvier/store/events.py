@@ -62,6 +62,20 @@ class StoredEvent:
         self.redacted_by = redacted_by
         self.transaction = transaction
 
+    def as_redacted(self) -> "StoredEvent":
+        """The same as one sees it from whom its content is kept."""
+        return StoredEvent(
+            self.nid,
+            self.room,
+            redacted(self.event),
+            state_line=self.state_line,
+            state_version=self.state_version,
+            received_ts=self.received_ts,
+            judgement=self.judgement,
+            redacted_by=self.redacted_by,
+            transaction=self.transaction,
+        )
+
 
 EVENT_COLUMNS = (
     "nid, event_id, room, type, state_key, sender, depth, received_ts, outcome, state_line, state_version, "
