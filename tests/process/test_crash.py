@@ -187,5 +187,8 @@ async def test_what_was_answered_survives_kills_at_any_moment(
             assert not faults, f"after kill {number}:\n" + "\n".join(faults[:50])
             await server.start()
             await crowd.check()
+    except BaseException:
+        print(server.words())
+        raise
     finally:
         await crowd.close()

@@ -212,6 +212,9 @@ class RoomAnswers:
         gathered = await self._timelines.since(room, request.user_id, room_news, last, timeline)
         if before == "join":
             await self._sections.changed_state(request, gathered, room_news.first, moment.sent, moment.token)
+        else:
+            # Who came and went between two syncs was not told what happened before they came.
+            gathered.limited = True
         return _Work(membership, room, room_news, gathered, whole=False)
 
     async def _membership_before(self, room: Room, user_id: str, news: RoomNews) -> str:
