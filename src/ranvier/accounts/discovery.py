@@ -84,7 +84,15 @@ def spoken_versions(served: Collection[tuple[str, str]]) -> list[str]:
     return spoken
 
 
-_FEATURES = (("org.matrix.msc3916.stable", "v1.11"),)
+_FEATURES = (
+    ("org.matrix.msc3440.stable", "v1.4"),  # threads
+    ("org.matrix.msc3771", "v1.4"),  # receipts by thread
+    ("org.matrix.msc3773", "v1.4"),  # unread counts by thread
+    ("org.matrix.msc3856.stable", "v1.4"),  # the list of threads
+    ("org.matrix.msc3952_intentional_mentions", "v1.7"),
+    ("org.matrix.msc3981", "v1.10"),  # relations of relations
+    ("org.matrix.msc3916.stable", "v1.11"),  # media with authentication
+)
 """Names by which clients ask for what a version added, where that version is not listed yet."""
 
 
