@@ -26,7 +26,7 @@ async def get_event_context(request: Request, history: History, state: RoomState
     event, *around = await shapes.of([found.event, *older, *newer], reader)
     start = found.before.end or place_before((older[-1] if older else found.event).kept)
     end = found.after.end or place_after((newer[-1] if newer else found.event).kept)
-    standing = shapes.plainly(await _state(state, found, wanted))
+    standing = await shapes.plainly(await _state(state, found, wanted))
     return Response(
         200,
         b'{"event":%b,"events_before":[%b],"events_after":[%b],"state":[%b],"start":"%b","end":"%b"}'

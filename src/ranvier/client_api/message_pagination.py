@@ -34,7 +34,7 @@ async def get_room_events(request: Request, history: History, state: RoomState, 
         parts.append(b',"end":"%b"' % str(page.end).encode())
     members = await _members(state, page, wanted)
     if members:
-        parts.append(b',"state":[%b]' % b",".join(shapes.plainly(members)))
+        parts.append(b',"state":[%b]' % b",".join(await shapes.plainly(members)))
     return Response(200, b"".join([*parts, b"}"]))
 
 

@@ -34,7 +34,7 @@ async def get_room_state_with_key(request: Request, state: RoomState, shapes: Sh
         request.requester.user_id, parameters["roomId"], parameters["eventType"], parameters["stateKey"]
     )
     if form == "event":
-        return Response(200, shapes.plainly([kept])[0])
+        return Response(200, (await shapes.plainly([kept]))[0])
     return kept.event.content
 
 
@@ -42,7 +42,7 @@ async def get_room_state_with_key(request: Request, state: RoomState, shapes: Sh
 async def get_room_state(request: Request, state: RoomState, shapes: Shapes) -> Answer:
     """All state events."""
     kept = await state.whole(request.requester.user_id, request.parameters["roomId"])
-    return Response(200, b"[%b]" % b",".join(shapes.plainly(kept)))
+    return Response(200, b"[%b]" % b",".join(await shapes.plainly(kept)))
 
 
 @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/members")
@@ -54,7 +54,7 @@ async def get_members_by_room(request: Request, history: History, state: RoomSta
     members = await state.members(request.requester.user_id, room_id, at)
     if wanted is not None or unwanted is not None:
         members = [kept for kept in members if _fits(kept, wanted, unwanted)]
-    return Response(200, b'{"chunk":[%b]}' % b",".join(shapes.plainly(members)))
+    return Response(200, b'{"chunk":[%b]}' % b",".join(await shapes.plainly(members)))
 
 
 def _membership(request: Request, name: str) -> str | None:

@@ -286,7 +286,6 @@ def power_levels(request: RoomRequest, version: RoomVersion) -> dict[str, Any]:
         "kick": 50,
         "redact": 50,
         "invite": 50 if request.preset_name() == "public_chat" else 0,
-        "historical": 100,
         **request.power_level_content_override,
     }
     events = levels["events"]

@@ -3,6 +3,7 @@
 Source: Client-Server API, "Getting events for a room", "Event context".
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -161,6 +162,8 @@ class History:
                 page.end = None
                 return page
             scanned += len(nids)
+            # A long search lets others have their turn; the database by itself need not.
+            await asyncio.sleep(0)
             page.end = _beyond(kept[-1], backwards)
             low, high = (low, page.end) if backwards else (page.end, high)
         return page

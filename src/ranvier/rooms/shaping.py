@@ -1,7 +1,8 @@
 """Events as the client-server API gives them outside of sync: bytes, made once, with what depends on the reader."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -14,6 +15,9 @@ from ranvier.store import state as state_store
 from ranvier.store.database import Database
 from ranvier.store.events import StoredEvent
 from ranvier.store.state import Root
+
+_SLICE: Final = 1_000
+"""Events that are shaped without letting others have their turn."""
 
 
 class Reader(NamedTuple):
@@ -44,10 +48,18 @@ class Shapes:
         shape = _Shape(self._now(), reader, bundles, redactions, replaced)
         return [shape.of(one) for one in seen]
 
-    def plainly(self, kept: Iterable[StoredEvent]) -> list[bytes]:
+    async def plainly(self, kept: Sequence[StoredEvent]) -> list[bytes]:
         """State events, with no more than their age besides."""
         now = self._now()
-        return [full_json(one.event, b'{"age":%d}' % (now - one.event.origin_server_ts)) for one in kept]
+        shaped: list[bytes] = []
+        for start in range(0, len(kept), _SLICE):
+            if start:
+                await asyncio.sleep(0)
+            shaped += [
+                full_json(one.event, b'{"age":%d}' % (now - one.event.origin_server_ts))
+                for one in kept[start : start + _SLICE]
+            ]
+        return shaped
 
     async def _without_erased(self, seen: Sequence[Seen]) -> Sequence[Seen]:
         """To those who were not there, messages of users who had themselves erased are shown as if redacted."""
