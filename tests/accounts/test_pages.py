@@ -27,6 +27,8 @@ def test_versions_end_where_something_is_missing():
 def test_what_is_there_before_its_version_is_listed_has_a_name_of_its_own():
     media = {operation for operation in ALL if "/media/" in operation[1]}
     assert early_features(media) == {"org.matrix.msc3916.stable": True}
+    threads = {operation for operation in ALL if "/threads" in operation[1] or "/relations/" in operation[1]}
+    assert early_features(threads).keys() >= {"org.matrix.msc3440.stable", "org.matrix.msc3773"}
     assert early_features(ALL) == early_features(set()) == {}
 
 

@@ -84,25 +84,27 @@ def spoken_versions(served: Collection[tuple[str, str]]) -> list[str]:
     return spoken
 
 
-_FEATURES = (
-    ("org.matrix.msc3440.stable", "v1.4"),  # threads
-    ("org.matrix.msc3771", "v1.4"),  # receipts by thread
-    ("org.matrix.msc3773", "v1.4"),  # unread counts by thread
-    ("org.matrix.msc3856.stable", "v1.4"),  # the list of threads
-    ("org.matrix.msc3952_intentional_mentions", "v1.7"),
-    ("org.matrix.msc3981", "v1.10"),  # relations of relations
-    ("org.matrix.msc3916.stable", "v1.11"),  # media with authentication
+_THREADS = (("GET", f"{_ROOM}/threads"), ("GET", f"{_ROOM}/relations/{{eventId}}"))
+_SEND = (("PUT", f"{_CLIENT}/v3/rooms/{{roomId}}/send/{{eventType}}/{{txnId}}"),)
+_FEATURES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    ("org.matrix.msc3440.stable", "v1.4", _THREADS),  # threads
+    ("org.matrix.msc3771", "v1.4", _THREADS),  # receipts by thread
+    ("org.matrix.msc3773", "v1.4", _THREADS),  # unread counts by thread
+    ("org.matrix.msc3856.stable", "v1.4", _THREADS),  # the list of threads
+    ("org.matrix.msc3952_intentional_mentions", "v1.7", _SEND),
+    ("org.matrix.msc3981", "v1.10", (_THREADS[1],)),  # relations of relations
+    ("org.matrix.msc3916.stable", "v1.11", dict(ADDED)["v1.11"]),  # media with authentication
 )
-"""Names by which clients ask for what a version added, where that version is not listed yet."""
+"""Names by which clients ask for what a version added, where that version is not listed yet; and what it takes."""
 
 
 def early_features(served: Collection[tuple[str, str]]) -> dict[str, bool]:
     """What is served of versions that are not listed because an earlier one has a gap."""
-    spoken, added = spoken_versions(served), dict(ADDED)
+    spoken = spoken_versions(served)
     return {
         feature: True
-        for feature, version in _FEATURES
-        if version not in spoken and all(operation in served for operation in added[version])
+        for feature, version, operations in _FEATURES
+        if version not in spoken and all(operation in served for operation in operations)
     }
 
 
