@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
 from immutables import Map
 
 from ranvier.protocol import auth_rules, client_format, events, relations
@@ -22,7 +23,7 @@ from ranvier.store import events as events_store
 from ranvier.store import relations as relations_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
-from ranvier.store.database import Entry, Transaction
+from ranvier.store.database import CommitLost, Entry, Transaction
 from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind, room_audience
 from ranvier.store.numbers import Numbers, NumbersExhausted
@@ -111,7 +112,7 @@ class Appending(Work[Proposal, list[str]]):
         self._signer = signer
         self._now = now
         self._tentative: dict[int, Head] = {}
-        self._heads_hold = False
+        self._newest_room = 0
 
     async def append(self, proposal: Proposal) -> list[str]:
         """Commit a proposal; raises `Refusal` if the room's rules or the event's form forbid it."""
@@ -161,18 +162,18 @@ class Appending(Work[Proposal, list[str]]):
 
     def _form(self, proposal: Proposal) -> list[str] | Exception | None:
         room = proposal.room
+        proposal.made = []
+        proposal.event_ids = []
         try:
             head = self._start(proposal)
-            proposal.made = []
-            proposal.event_ids = []
             for draft in proposal.drafts:
                 head = self._add(proposal, head, draft)
-        except BadEvent as error:
-            return Refusal(error.errcode, str(error))
         except Exception as error:
-            return error
+            self._unread.undo(one.counted for one in proposal.made if one.counted is not None)
+            return Refusal(error.errcode, str(error)) if isinstance(error, BadEvent) else error
         if not proposal.made:
-            return proposal.event_ids
+            # What stands on a head that is still to be committed may yet fall.
+            return Stale() if room.nid in self._tentative else proposal.event_ids
         proposal.head = head
         self._tentative[room.nid] = head
         return None
@@ -225,11 +226,18 @@ class Appending(Work[Proposal, list[str]]):
             prev_events=[kept.event.event_id for kept in head.extremities],
             auth_events=[event.event_id for key, event in state.items() if _is_auth_event(room, key)],
             depth=head.depth,
-            origin_server_ts=draft.at if draft.at is not None else self._now(),
+            origin_server_ts=draft.at if draft.at is not None else self._moment(head),
             redacts=draft.redacts,
             reference_hashes=hashes,
             signer=self._signer,
         )
+
+    def _moment(self, head: Head) -> int:
+        now = self._now()
+        if head.version == 0:
+            # Two rooms that their maker begins alike in one millisecond would have one id.
+            now = self._newest_room = max(now, self._newest_room + 1)
+        return now
 
     def _place(self, proposal: Proposal, head: Head, draft: Draft, event: Event) -> Made:
         key = proposal.transaction
@@ -254,7 +262,7 @@ class Appending(Work[Proposal, list[str]]):
     # Writing: in the transaction.
 
     async def write(
-        self, transaction: Transaction, operations: Sequence[Proposal]
+        self, transaction: Transaction, operations: Sequence[Proposal], *, alone: bool
     ) -> Sequence[list[str] | Exception]:
         """Write all proposals of a batch in few statements."""
         made = [one for proposal in operations for one in proposal.made]
@@ -294,35 +302,34 @@ class Appending(Work[Proposal, list[str]]):
             (p.transaction, p.event_ids[-1], self._now()) for p in operations if p.transaction is not None
         ]
         if rows and await rooms_store.insert_transactions(transaction, rows) < len(rows):
-            # Whose id it is shows when each proposal is tried alone; the heads are as they were.
-            self._heads_hold = True
-            raise TransactionKnown if len(rows) == 1 else Stale
+            # Whose id it is shows when each proposal is tried alone.
+            raise TransactionKnown
 
     # Settling: on the loop, after the commit.
 
     def settle(self, operations: Sequence[Proposal], results: Sequence[list[str] | Exception]) -> None:
         """The tentative heads come true."""
-        self._tentative.clear()
+        heads, self._tentative = self._tentative, {}
+        by_room: dict[Room, list[Made]] = {}
         for proposal in operations:
-            room = proposal.room
-            assert proposal.head is not None
+            by_room.setdefault(proposal.room, []).extend(proposal.made)
             if proposal.creates:
-                room.counts = {}
-                room.counters = RoomCounters({})
-                self._heads.add(room)
-            room.advance(proposal.head, [one.item for one in proposal.made])
+                proposal.room.counts = {}
+                proposal.room.counters = RoomCounters({})
+                self._heads.add(proposal.room)
+        for room, made in by_room.items():
+            room.advance(heads[room.nid], [one.item for one in made])
             self._heads.settled(room)
-            for one in proposal.made:
+            for one in made:
                 self._events.keep(one.kept)
                 _recount(room, one)
-            self._unread.settle(room, [one.counted for one in proposal.made if one.counted is not None])
+            self._unread.settle(room, [one.counted for one in made if one.counted is not None])
 
-    def fall(self, operations: Sequence[Proposal]) -> None:
-        """The batch was rolled back: read the heads anew, unless they were not why."""
+    def fall(self, operations: Sequence[Proposal], error: Exception) -> None:
+        """The batch was rolled back: read the heads anew, unless they can't be why."""
         self._tentative.clear()
         self._unread.fall()
-        hold, self._heads_hold = self._heads_hold, False
-        if hold:
+        if isinstance(error, (TransactionKnown, Refusal, CommitLost)):
             return
         for proposal in operations:
             if not proposal.creates:
@@ -356,7 +363,14 @@ def _is_auth_event(room: Room, key: Key) -> bool:
 
 
 def _says_same(event: Event, draft: Draft) -> bool:
-    return event.sender == draft.sender and event.content == draft.content
+    if event.sender != draft.sender or event.content != draft.content:
+        return False
+    # To Python, 1 and true are the same.
+    return _sorted_json(event.content) == _sorted_json(draft.content)
+
+
+def _sorted_json(content: dict[str, Any]) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 
 def _next(head: Head, made: Made) -> Head:
@@ -385,7 +399,8 @@ def _recount(room: Room, made: Made) -> None:
     room.counted = made.item.version
     replaced = made.item.replaced
     if replaced is not None:
-        room.counts[replaced.event.content["membership"]] -= 1
+        before = replaced.event.content["membership"]
+        room.counts[before] = room.counts.get(before, 0) - 1
     now = event.content["membership"]
     room.counts[now] = room.counts.get(now, 0) + 1
 

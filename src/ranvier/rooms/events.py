@@ -21,6 +21,7 @@ class Events:
         self._size = 0
         self._by_nid: OrderedDict[int, StoredEvent] = OrderedDict()
         self._nid_of: dict[str, int] = {}
+        self._redactions = 0
 
     def keep(self, kept: StoredEvent) -> None:
         """Remember an event that was just written or read."""
@@ -43,7 +44,11 @@ class Events:
         nid = self._nid_of.get(event_id)
         if nid is not None:
             return self._by_nid[nid]
-        kept = await store.by_id(self._database, event_id)
+        while True:
+            redactions = self._redactions
+            kept = await store.by_id(self._database, event_id)
+            if redactions == self._redactions:
+                break
         if kept is not None:
             self.keep(kept)
         return kept
@@ -59,15 +64,22 @@ class Events:
             else:
                 found[nid] = kept
         if missing:
-            for nid, kept in (await store.by_nid(self._database, missing)).items():
+            while True:
+                redactions = self._redactions
+                read = await store.by_nid(self._database, missing)
+                # What was redacted meanwhile may have been read as it was before.
+                if redactions == self._redactions:
+                    break
+            for kept in read.values():
                 self.keep(kept)
-                found[nid] = kept
+            found |= read
         return found
 
     def heard(self, entries: Iterable[Entry]) -> None:
         """Follow the log: forget what was redacted."""
         for entry in entries:
             if entry.kind == Kind.REDACTION:
+                self._redactions += 1
                 self._forget(int(entry.ref))
 
 

@@ -82,7 +82,18 @@ class Room:
     `recent` is contiguous and ends at the head's version, if it holds anything.
     """
 
-    __slots__ = ("counted", "counters", "counts", "faulted", "head", "nid", "recent", "room_id", "version")
+    __slots__ = (
+        "counted",
+        "counters",
+        "counts",
+        "epoch",
+        "faulted",
+        "head",
+        "nid",
+        "recent",
+        "room_id",
+        "version",
+    )
 
     def __init__(self, nid: int, room_id: str, version: RoomVersion) -> None:
         self.nid = nid
@@ -97,6 +108,8 @@ class Room:
         self.counters: Any = None
         # Memberships that were looked up while events were on their way that were built without them.
         self.faulted: dict[Key, StoredEvent | None] = {}
+        # Rises when what was read of the room so far is void.
+        self.epoch = 0
 
     def advance(self, head: Head, items: Iterable[TimelineItem]) -> None:
         """The head that was just committed takes the old one's place."""
@@ -104,6 +117,7 @@ class Room:
         if missing and not head.complete:
             # Otherwise a busy room would forget newcomers as fast as they are looked up.
             head = replace(head, state=head.state.update(missing))
+        self.faulted.clear()
         self.head = head
         if self.recent is not None:
             self.recent.extend(items)
@@ -127,7 +141,10 @@ class Heads:
     def at_hand(self, room_id: str) -> Room | None:
         """The room if it is in memory with its head."""
         room = self._rooms.get(room_id)
-        return room if room is not None and room.head is not None else None
+        if room is None or room.head is None:
+            return None
+        self._rooms.move_to_end(room_id)
+        return room
 
     async def get(self, room_id: str) -> Room | None:
         """The room with a head, or `None` if this server has no such room."""
@@ -142,7 +159,7 @@ class Heads:
             )
         else:
             self._rooms.move_to_end(room_id)
-        if room.head is None:
+        while room.head is None:
             await self._load(room)
         return room
 
@@ -163,6 +180,7 @@ class Heads:
             size -= room.cost()
 
     async def _load(self, room: Room) -> None:
+        epoch = room.epoch
         async with self._database.snapshot() as reader:
             row = await rooms_store.head(reader, room.nid)
             if row is None:
@@ -170,12 +188,14 @@ class Heads:
             keys = await state_store.current_without_members(reader, room.nid)
             counts = await rooms_store.member_counts(reader, room.nid)
         events = await self._events.by_nids([*keys.values(), *row.extremities])
-        if room.head is not None and room.head.version >= row.version:
+        if room.epoch != epoch:
+            # Another was faster, or what was read is void.
             return
         state: Map[Key, StoredEvent | None] = Map({key: events[nid] for key, nid in keys.items()})
         extremities = tuple(events[nid] for nid in row.extremities)
         room.counts, room.counted = counts, row.version
         room.recent = None
+        room.epoch += 1
         room.head = Head(row.version, extremities, state, row.root)
 
     async def fault_in(self, room: Room, user_ids: Iterable[str]) -> Head:
@@ -188,11 +208,18 @@ class Heads:
             missing = [user_id for user_id in user_ids if (MEMBER, user_id) not in head.state]
             if head.complete or not missing:
                 return head
+            epoch = room.epoch
             found = await state_store.current_members(self._database, room.nid, missing)
             events = await self._events.by_nids(list(found.values()))
-            if room.head is not head:
+            head = room.head
+            if head is None or room.epoch != epoch:
                 continue
-            added = {(MEMBER, u): events[found[u]] if u in found else None for u in missing}
+            # Whose membership changed while this was read is in the head already, by the event that changed it.
+            added = {
+                (MEMBER, u): events[found[u]] if u in found else None
+                for u in missing
+                if (MEMBER, u) not in head.state
+            }
             room.faulted.update(added)
             room.head = replace(head, state=head.state.update(added))
             return room.head
@@ -204,8 +231,9 @@ class Heads:
             if head is None:
                 await self._load(room)
                 continue
+            epoch = room.epoch
             items = await self.timeline(room, until=head.version, limit=RECENT)
-            if room.head is not None and room.head.version == head.version:
+            if room.head is not None and room.head.version == head.version and room.epoch == epoch:
                 room.recent = deque(items, maxlen=RECENT)
         return room.recent
 
@@ -250,13 +278,19 @@ class Heads:
                 continue
             if head.complete:
                 return head
+            epoch = room.epoch
             nids = await state_store.all_members(self._database, room.nid)
             events = await self._events.by_nids(list(nids.values()))
-            if room.head is not head:
+            head = room.head
+            if head is None or room.epoch != epoch:
                 continue
-            members = {(MEMBER, user_id): events[nid] for user_id, nid in nids.items()}
+            members: dict[Key, StoredEvent | None] = {
+                (MEMBER, user_id): events[nid]
+                for user_id, nid in nids.items()
+                if (MEMBER, user_id) not in head.state
+            }
             head = replace(head, state=head.state.update(members), complete=True)
-            if len(members) <= KEPT_MEMBERS:
+            if len(nids) <= KEPT_MEMBERS:
                 room.head = head
             return head
 
@@ -284,6 +318,7 @@ class Heads:
         room.counts = None
         room.counters = None
         room.faulted.clear()
+        room.epoch += 1
 
     def heard(self, entries: Iterable[Entry]) -> None:
         """Follow the log: a redacted event is read anew wherever a room holds it."""
@@ -297,6 +332,7 @@ class Heads:
             if target is None or target.event.is_state:
                 self.drop(room)
             room.recent = None
+            room.epoch += 1
 
 
 def _key(kept: StoredEvent) -> Key:

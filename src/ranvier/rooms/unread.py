@@ -143,6 +143,12 @@ class Unread:
                 )
         return marks
 
+    def undo(self, counted: Iterable[Counted]) -> None:
+        """These events were counted and will not be, as one that should enter with them was refused."""
+        for one in counted:
+            if one.counter is not None:
+                self._tentative[one.counter.room, one.counter.thread] -= 1
+
     async def write(self, transaction: Transaction, counted: Sequence[Counted]) -> None:
         """Write what a batch did."""
         await store.write(

@@ -76,8 +76,15 @@ class Transaction(Reader, Protocol):
 Write = Callable[[Transaction], Awaitable[Outcome]]
 
 
+class CommitLost(Exception):
+    """The connection broke while committing, and looking the batch up found that it was not, and never will be."""
+
+
 class CommitUnknown(Exception):
-    """The connection broke while committing, and looking the batch up found that it was not committed."""
+    """The connection broke while committing, and the database did not come back: nobody knows what became of it.
+
+    Whoever repeats it may do everything twice.
+    """
 
 
 class Database(Reader, Protocol):

@@ -67,8 +67,8 @@ def device_audience(user_id: str, device_id: str) -> str:
 class Tail:
     """The newest entries in memory, in order, with what changed attached where this process wrote it.
 
-    Bounded by `capacity` entries, which may be changed at any time. `floor` is the position up to which entries may have been forgotten: a reader who
-    has read less far must read the table.
+    Bounded by `capacity` entries, which may be changed at any time. `floor` is the position up to which entries may
+    have been forgotten: a reader who has read less far must read the table.
     """
 
     def __init__(self, tip: int, capacity: int = 10_000) -> None:
@@ -136,6 +136,16 @@ async def read(
         after,
         until,
         limit,
+    )
+    return [Entry(row[1], row[2], row[3], None, row[0]) for row in rows]
+
+
+async def read_all(reader: Reader, after: int, until: int) -> list[Entry]:
+    """All entries with `after < position <= until`, oldest first."""
+    rows = await reader.fetch(
+        "SELECT position, kind, audience, ref FROM log WHERE position > $1 AND position <= $2 ORDER BY position",
+        after,
+        until,
     )
     return [Entry(row[1], row[2], row[3], None, row[0]) for row in rows]
 

@@ -14,12 +14,15 @@ from typing import Any
 import asyncpg
 import orjson
 
-from ranvier.store.database import CommitUnknown, Dialect, Entry, Outcome, Row, Write
+from ranvier.store.database import CommitLost, CommitUnknown, Dialect, Entry, Outcome, Row, Write
 
 _LOG_LOCK = 0x52414E56
 _SETTING = "ranvier.batch"
 _BATCHES_KEPT_MS = 3_600_000
 _LOOK_UPS = 20
+_CLAIM = "INSERT INTO batches (id, first_position, committed_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_CLAIMED = -1
+"""In the place of a first position: the id was claimed while looking it up, so its batch can't be committed."""
 
 # One message, no parameters: the simple query protocol runs it as a whole on the server. The rows come from a setting
 # that the transaction made for itself; positions are drawn in the order of the list, under the lock.
@@ -107,6 +110,7 @@ class PostgresDatabase:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._types: dict[str, dict[str, str]] = {}
+        self._unknown: list[str] = []
 
     @classmethod
     async def connect(cls, *, least: int = 2, most: int = 10, **arguments: Any) -> "PostgresDatabase":
@@ -152,6 +156,7 @@ class PostgresDatabase:
         batch = uuid.uuid4().hex
         async with self._pool.acquire() as connection:
             transaction = _Transaction(connection, self._types)
+            await self._end_unknown(connection)
             await connection.execute("BEGIN")
             try:
                 outcome = await write(transaction)
@@ -178,7 +183,7 @@ class PostgresDatabase:
         await connection.execute("SELECT set_config($1, $2, true)", _SETTING, orjson.dumps(value).decode())
 
     async def _look_up(self, batch: str, connection: Any, error: Exception) -> int | None:
-        """The fate of a commit whose answer was lost: its first position, or `CommitUnknown` if it never happened.
+        """The fate of a commit whose answer was lost: its first position, or `CommitLost` if it never happened.
 
         Claiming the batch's id waits for a backend that is still committing it, and keeps one that is not there yet
         from committing it later; so the answer is final.
@@ -186,16 +191,25 @@ class PostgresDatabase:
         if not connection.is_closed():
             with contextlib.suppress(Exception):
                 await connection.execute("ROLLBACK")
-        claim = "INSERT INTO batches (id, committed_at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id"
+        found = "SELECT first_position FROM batches WHERE id = $1"
         for attempt in range(_LOOK_UPS):
             try:
-                if await self._pool.fetchval(claim, batch, int(time.time() * 1000)) is None:
-                    found = "SELECT first_position FROM batches WHERE id = $1"
-                    return await self._pool.fetchval(found, batch)  # type: ignore[no-any-return]
-                raise CommitUnknown(str(error)) from error
+                await self._pool.execute(_CLAIM, batch, _CLAIMED, int(time.time() * 1000))
+                first: int | None = await self._pool.fetchval(found, batch)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 await asyncio.sleep(min(0.1 * 2**attempt, 2.0))
+                continue
+            if first == _CLAIMED:
+                raise CommitLost(str(error)) from error
+            return first
+        self._unknown.append(batch)
         raise CommitUnknown(f"the database did not come back: {error}") from error
+
+    async def _end_unknown(self, connection: Any) -> None:
+        """Keep commits of unknown outcome from happening after what is written from now on."""
+        while self._unknown:
+            await connection.execute(_CLAIM, self._unknown[0], _CLAIMED, int(time.time() * 1000))
+            del self._unknown[0]
 
     async def forget_batches(self) -> None:
         """Drop the ids of commits that nobody can be unsure of any more."""

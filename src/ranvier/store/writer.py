@@ -4,7 +4,8 @@ An operation is submitted with its work. A work knows how to write many of its o
 batch forms, each work first *forms* its operations on the loop (events are built and signed here, on the heads as the
 last batch left them), then writes them in the transaction, and after the commit *settles* them (heads move), before
 anybody hears the answer. A function of the transaction that fails is undone alone, to a savepoint. Any other exception
-undoes the whole batch; its operations are then tried one by one, so that only the guilty fails.
+undoes the whole batch; its operations are then tried one by one, so that only the guilty fails. Only a commit of which
+nobody knows whether it happened is not repeated: its operations fail, and the log is read for what they may have said.
 """
 
 import asyncio
@@ -13,13 +14,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ranvier.store.database import Database, Entry, Transaction
+import structlog
+
+from ranvier.store import log
+from ranvier.store.database import CommitUnknown, Database, Entry, Transaction
 from ranvier.store.log import Tail
 
 Operation = TypeVar("Operation")
 Result = TypeVar("Result")
 _BATCH = 128
 _WAITING = 50_000
+_log = structlog.get_logger("ranvier.store")
 
 
 class Busy(Exception):
@@ -36,16 +41,19 @@ class Work(Generic[Operation, Result]):
         return [None] * len(operations)
 
     async def write(
-        self, transaction: Transaction, operations: Sequence[Operation]
+        self, transaction: Transaction, operations: Sequence[Operation], *, alone: bool
     ) -> Sequence[Result | Exception]:
-        """Write the operations that were formed; one answer each."""
+        """Write the operations that were formed; one answer each.
+
+        With `alone`, nothing else is in the transaction, which may as well be undone as a whole.
+        """
         raise LookupError(f"{type(self).__name__} does not say how it writes")
 
     def settle(self, operations: Sequence[Operation], results: Sequence[Result | Exception]) -> None:
         """After the commit, on the loop, before the answers go out."""
 
-    def fall(self, operations: Sequence[Operation]) -> None:
-        """The batch was rolled back: forget what `form` built upon."""
+    def fall(self, operations: Sequence[Operation], error: Exception) -> None:
+        """The batch was rolled back for this reason: forget what `form` built upon."""
 
 
 class Single(Work[Callable[[Transaction], Awaitable[Any]], Any]):
@@ -54,10 +62,14 @@ class Single(Work[Callable[[Transaction], Awaitable[Any]], Any]):
     rank = 1
 
     async def write(
-        self, transaction: Transaction, operations: Sequence[Callable[[Transaction], Awaitable[Any]]]
+        self,
+        transaction: Transaction,
+        operations: Sequence[Callable[[Transaction], Awaitable[Any]]],
+        *,
+        alone: bool,
     ) -> Sequence[Any]:
         """Run each in turn; one that raises is undone and answered with what it raised."""
-        if len(operations) == 1:
+        if alone:
             return [await operation(transaction) for operation in operations]
         results: list[Any] = []
         for operation in operations:
@@ -89,6 +101,7 @@ class Writer:
         self._single = Single()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._unsure = False
         self.batches = 0
         self.operations = 0
 
@@ -127,7 +140,14 @@ class Writer:
             await self._news.wait()
             self._news.clear()
             while self._queue:
-                await self._commit(self._take())
+                batch = self._take()
+                try:
+                    await self._commit(batch)
+                except Exception as error:
+                    # A bug in what one work makes of its operations must not keep all others from being written.
+                    _log.exception("a batch could not be brought to its end")
+                    for waiting in batch:
+                        _answer(waiting, error)
             if self._stopping:
                 return
 
@@ -143,10 +163,11 @@ class Writer:
         groups = _form(batch)
         if not groups:
             return
+        number = sum(len(members) for _, members in groups)
 
         async def write(transaction: Transaction) -> list[Sequence[Any]]:
             return [
-                await work.write(transaction, [waiting.operation for waiting in members])
+                await work.write(transaction, [waiting.operation for waiting in members], alone=number == 1)
                 for work, members in groups
             ]
 
@@ -156,21 +177,40 @@ class Writer:
             self._retry(groups, error)
             return
         self.batches += 1
-        self.operations += sum(len(members) for _, members in groups)
+        self.operations += number
+        if self._unsure and entries:
+            await self._catch_up(entries[0].position - 1)
         for (work, members), outcomes in zip(groups, results, strict=True):
-            work.settle([waiting.operation for waiting in members], outcomes)
+            _settle(work, [waiting.operation for waiting in members], outcomes)
         self.tail.extend(entries)
         for (_, members), outcomes in zip(groups, results, strict=True):
             for waiting, outcome in zip(members, outcomes, strict=True):
                 _answer(waiting, outcome)
         self._announce(entries)
 
+    async def _catch_up(self, until: int) -> None:
+        """Read what commits of unknown outcome may have said, before anything after them is heard."""
+        while True:
+            try:
+                missed = await log.read_all(self._database, self.tail.tip, until)
+                break
+            except Exception:
+                # What waits here is committed: it must be settled, and in its order.
+                _log.exception("the log could not be read")
+                await asyncio.sleep(1)
+        self._unsure = False
+        self.tail.extend(missed)
+        self._announce(missed)
+
     def _retry(self, groups: list[tuple[Work[Any, Any], list[_Waiting]]], error: Exception) -> None:
         members = [waiting for _, group in groups for waiting in group]
         for work, group in groups:
-            work.fall([waiting.operation for waiting in group])
-        if len(members) == 1:
-            _answer(members[0], error)
+            work.fall([waiting.operation for waiting in group], error)
+        is_unknown = isinstance(error, CommitUnknown)
+        if is_unknown or len(members) == 1:
+            self._unsure = self._unsure or is_unknown
+            for waiting in members:
+                _answer(waiting, error)
             return
         for waiting in reversed(members):
             waiting.alone = True
@@ -195,6 +235,15 @@ def _form(batch: list[_Waiting]) -> list[tuple[Work[Any, Any], list[_Waiting]]]:
         if kept:
             groups.append((work, kept))
     return groups
+
+
+def _settle(work: Work[Any, Any], operations: Sequence[Any], outcomes: Sequence[Any]) -> None:
+    try:
+        work.settle(operations, outcomes)
+    except Exception as error:
+        # It is written all the same, and answered so; what memory holds of it can't be trusted.
+        _log.exception("a committed batch could not be settled", work=type(work).__name__)
+        work.fall(operations, error)
 
 
 def _answer(waiting: _Waiting, outcome: Any) -> None:
