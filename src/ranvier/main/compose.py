@@ -16,6 +16,7 @@ from ranvier.http.router import Route, Router, route_of
 from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.databases import claim, open_database
 from ranvier.main.encryption_parts import add_encryption
+from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
 from ranvier.main.keys import load_signing_keys
 from ranvier.main.media_parts import add_media
 from ranvier.main.parts import Parts
@@ -126,6 +127,10 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)
+
+    # what nobody asks for
+    rules = HousekeepingRules(config.rooms.redaction_retention_period)
+    parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, now))
 
     # what endpoints tell of the server
     parts.add(Welcome(ground.server_name))

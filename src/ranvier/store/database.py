@@ -105,6 +105,10 @@ class Database(Reader, Protocol):
         """
         ...
 
+    async def forget_batches(self) -> None:
+        """Drop what only served to find out whether a commit happened, where nobody can be unsure any more."""
+        ...
+
     async def run_script(self, statements: Iterable[str]) -> None:
         """Run schema statements in one transaction."""
         ...

@@ -152,10 +152,21 @@ async def nids_of(reader: Reader, event_ids: Sequence[str]) -> dict[str, int]:
 
 
 async def mark_redacted(transaction: Transaction, event_id: str, by: str) -> int:
-    """Note the first redaction of an event; answers how many rows changed. The original PDU is kept."""
-    return await transaction.execute(
+    """Note the first redaction of an event, by one that is kept already; answers how many rows changed.
+
+    The original PDU stays until its time is over.
+    """
+    changed = await transaction.execute(
         "UPDATE events SET redacted_by = $2 WHERE event_id = $1 AND redacted_by IS NULL", event_id, by
     )
+    if changed:
+        await transaction.execute(
+            "INSERT INTO kept_originals (event, redacted_ts) SELECT e.nid, r.received_ts FROM events e "
+            "JOIN events r ON r.event_id = $2 WHERE e.event_id = $1 ON CONFLICT DO NOTHING",
+            event_id,
+            by,
+        )
+    return changed
 
 
 async def history(

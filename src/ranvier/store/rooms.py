@@ -202,11 +202,6 @@ async def transaction_result(reader: Reader, key: TransactionKey) -> str | None:
     )
 
 
-async def trim_transactions(transaction: Transaction, before: int) -> int:
-    """Forget transaction ids older than a time (ms since the epoch)."""
-    return await transaction.execute("DELETE FROM transactions WHERE created_ts < $1", before)
-
-
 async def insert_alias(transaction: Transaction, alias: str, room_id: str, creator: str) -> bool:
     """Point an alias to a room; False if it points somewhere already."""
     written = await transaction.insert(

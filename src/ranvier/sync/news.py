@@ -12,6 +12,10 @@ from ranvier.store.database import Database, Entry
 from ranvier.store.log import Kind, Tail, device_audience
 
 
+class Trimmed(Exception):
+    """The log was trimmed beyond the reader's position: they need a full answer."""
+
+
 @dataclass(slots=True)
 class RoomNews:
     """What happened in a room: its timeline's new versions, and receipts.
@@ -98,7 +102,10 @@ class News:
 async def read(
     database: Database, tail: Tail, rooms: UserMemberships, user_id: str, device_id: str | None, after: int
 ) -> News:
-    """The news after a position, from memory if it reaches back that far, otherwise from the table."""
+    """The news after a position, from memory if it reaches back that far, otherwise from the table.
+
+    Raises `Trimmed` if the table no longer reaches back that far either.
+    """
     own = {user_id}
     if device_id is not None:
         own.add(device_audience(user_id, device_id))
@@ -113,6 +120,8 @@ async def read(
         for audience, first, last in await log.read_versions(database, audiences, after, news.until):
             news.rooms[by_audience[audience].room_id] = RoomNews(first, last)
         entries = await log.read_changed(database, audiences, after, news.until)
+        if await log.read_horizon(database) > after:
+            raise Trimmed
     for entry in entries:
         membership = by_audience.get(entry.audience)
         if membership is not None:

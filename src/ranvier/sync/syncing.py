@@ -20,7 +20,7 @@ from ranvier.sync.answers import Moment, RoomAnswers, RoomsAnswer
 from ranvier.sync.devices import Devices
 from ranvier.sync.ephemera import Ephemera
 from ranvier.sync.lazy_members import LazyMembers, SentMembers
-from ranvier.sync.news import News
+from ranvier.sync.news import News, Trimmed
 from ranvier.sync.request import SyncRequest
 from ranvier.sync.sections import lazily
 from ranvier.sync.shaping import events_json
@@ -73,8 +73,13 @@ class Syncing:
         """The answer's JSON, at once if there is news, or when there is, or when the timeout has passed."""
         since = request.since
         if since is None or not self._log.knows(since):
-            self._lazy_members.of(request.user_id, request.device_id).arrive(None)
             return await self._whole(request)
+        try:
+            return await self._continue(request, since)
+        except Trimmed:
+            return await self._whole(request)
+
+    async def _continue(self, request: SyncRequest, since: SyncToken) -> bytes:
         if request.device_id is not None:
             await self._devices.acknowledge(request.user_id, request.device_id, since.to_device)
         self._lazy_members.of(request.user_id, request.device_id).arrive(str(since))
@@ -102,6 +107,7 @@ class Syncing:
     # From the beginning
 
     async def _whole(self, request: SyncRequest) -> bytes:
+        self._lazy_members.of(request.user_id, request.device_id).arrive(None)
         rooms = await self._user_rooms.of(request.user_id)
         until = self._log.tail.tip
         typing, counter = self._typing.changed([m.room for m in rooms.joined()], "", 0), self._typing.counter
