@@ -66,3 +66,24 @@ async def test_members_who_have_not_spoken_yet_get_a_word_in(restarted):
         await user.send(room_id, "quiet", txn_id="once")
     talking = False
     await asyncio.gather(*talks)
+
+
+async def test_what_was_set_is_read_at_once_where_memory_holds_hardly_a_room(
+    database_settings: dict[str, Any], tmp_path: Path
+):
+    server = await start_server(tmp_path, database=database_settings, caches={"global_factor": 0.0001})
+    alice = await server.register("alice")
+    rooms = [await alice.create_room() for _ in range(10)]
+
+    async def set_and_read(room_id: str) -> None:
+        for number in range(20):
+            await alice.send_state(room_id, "m.room.topic", {"topic": f"{number}"})
+            path = f"/_matrix/client/v3/rooms/{room_id}/state/m.room.topic"
+            assert (await alice.get(path)).ok() == {"topic": f"{number}"}
+
+    async def push_out() -> None:
+        for _ in range(140):
+            await alice.create_room()
+
+    await asyncio.gather(push_out(), *(set_and_read(room_id) for room_id in rooms))
+    await server.close()
