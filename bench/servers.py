@@ -299,12 +299,16 @@ class Ranvier(_Process):
         self._environment = environment
 
     def install(self) -> str:
-        """It is installed with the work tree; answer the version."""
+        """It is installed with the work tree; answer the version.
+
+        Its modules are compiled, as an installer does with a package: a work tree's may not be.
+        """
         program = self._environment / "bin" / "ranvier"
         if not program.exists():
             raise ServerFailed(f"{program} is missing: install the work tree with `pip install -e .` first")
         python = str(self._environment / "bin" / "python")
-        command = [python, "-c", "import ranvier; print(ranvier.__version__)"]
+        compiled = "import compileall, ranvier; compileall.compile_dir(ranvier.__path__[0], quiet=2)"
+        command = [python, "-c", f"{compiled}; print(ranvier.__version__)"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     def _command(self) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from tests.media.images_made import decode, encode, film, picture
 
-from ranvier.media.images import NoImage, Thumbnail, TooManyPixels, Wish, make_thumbnail
-from ranvier.media.thumbnail_plans import Box, Method
+from ranvier.media.images import make_thumbnail
+from ranvier.media.thumbnail_plans import Box, Method, NoImage, Thumbnail, TooManyPixels, Wish
 
 MANY = 10_000_000
 

@@ -5,9 +5,8 @@ Source: Client-Server API, "Account deactivation".
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
-
-import structlog
 
 from ranvier.accounts.sessions import end_all
 from ranvier.protocol.refusal import Refusal
@@ -16,7 +15,7 @@ from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.log import EVERYONE, Kind
 from ranvier.store.writer import Writer
 
-_log = structlog.get_logger("ranvier.accounts")
+_log = logging.getLogger("ranvier.accounts")
 LeaveRoom = Callable[[str, str], Awaitable[object]]
 
 
@@ -66,7 +65,7 @@ class Closing:
                     await self._leave_room(user_id, room_id)
         except Exception:
             # It stays noted, and is tried again at the next start.
-            _log.exception("a deactivated user could not leave all rooms", user_id=user_id)
+            _log.exception("a deactivated user could not leave all rooms", extra={"user_id": user_id})
             return
         await self._writer.run(lambda transaction: accounts.finish_departure(transaction, user_id))
 

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -25,6 +24,10 @@ _WAITING = 200
 """Hashes that may wait for the thread; at 30 ms each the last one comes after six seconds."""
 _BCRYPT_BYTES = 72
 """All that bcrypt looks at."""
+_PASSES = 2
+_MEMORY_KIB = 19 * 1024
+_NOBODY = f"$argon2id$v=19$m={_MEMORY_KIB},t={_PASSES},p=1${'A' * 22}${'A' * 43}"
+"""The hash of no password: takes as long to verify as a real one."""
 
 T = TypeVar("T")
 
@@ -68,10 +71,9 @@ class Passwords:
 
     def __init__(self, pepper: str = "") -> None:
         self._pepper = pepper
-        self._argon2 = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._argon2 = PasswordHasher(time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=1)
         self._thread = ThreadPoolExecutor(1, "passwords")
         self._waiting = 0
-        self._nobody = self._argon2.hash("nobody's password")
 
     async def hash(self, password: str) -> str:
         """The argon2id hash of a new password."""
@@ -84,7 +86,7 @@ class Passwords:
             return False
         known = password_hash is not None
         peppered = self._prepare(password)
-        return await self._in_turn(lambda: self._matches(peppered, password_hash or self._nobody)) and known
+        return await self._in_turn(lambda: self._matches(peppered, password_hash or _NOBODY)) and known
 
     def is_dated(self, password_hash: str) -> bool:
         """Whether the hash should be made anew, with today's method and parameters."""
@@ -102,6 +104,8 @@ class Passwords:
 
     def _matches(self, peppered: str, password_hash: str) -> bool:
         if password_hash.startswith("$2"):
+            import bcrypt  # noqa: PLC0415 - only imported accounts need it
+
             try:
                 return bcrypt.checkpw(peppered.encode()[:_BCRYPT_BYTES], password_hash.encode())
             except ValueError:

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
-
-import structlog
 
 from ranvier.accounts.requester import Requester
 from ranvier.accounts.sessions import shorten_agent
@@ -16,7 +15,7 @@ WRITE_EVERY_S = 60
 _FRESH_MS = 120_000
 _WAITING = 10_000
 
-_log = structlog.get_logger("ranvier.accounts")
+_log = logging.getLogger("ranvier.accounts")
 
 
 class Sightings:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.text import Text
 
-from ranvier.cli.options import console, refuse, set_option
+from ranvier.cli.options import refuse, say, set_option
 from ranvier.config import ConfigError, create_missing, load, sample
 
 
@@ -49,16 +48,14 @@ def show_config(checked: tuple[Path, ...], completed: tuple[Path, ...], assignme
 
 def _complete(paths: tuple[Path, ...], assignments: tuple[str, ...]) -> None:
     for path in create_missing(paths, assignments):
-        console().print(Text(f"{path}: written"))
+        say(f"{path}: written")
 
 
 def _check(paths: tuple[Path, ...], assignments: tuple[str, ...]) -> None:
     config = load(paths, assignments)
     for warning in config.warnings:
-        console().print(Text(warning))
+        say(warning)
     key = config.server.signing_key_path
     if not key.exists():
-        console().print(
-            Text(f"{key}: there is no signing key yet; a new server makes one at its first start")
-        )
-    console().print(Text(f"The configuration of {config.server.name} is good."))
+        say(f"{key}: there is no signing key yet; a new server makes one at its first start")
+    say(f"The configuration of {config.server.name} is good.")

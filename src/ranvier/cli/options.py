@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from ranvier.config import CONFIG_NAME, ConfigError
 
@@ -44,22 +42,21 @@ set_option = click.option(
 )
 
 
-def console() -> Console:
-    """Standard error, for what is said to people; standard output is kept for what is asked for."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+def say(sentence: str, *, head: str = "") -> None:
+    """Tell people on standard error, `head` in bold before it; standard output is kept for what is asked for."""
+    click.echo(click.style(head, bold=True) + sentence if head else sentence, err=True)
 
 
 def refuse(error: ConfigError) -> NoReturn:
     """Tell all that is wrong and end with status 2."""
-    out = console()
     for fault in error.faults:
-        out.print(Text.assemble((f"{fault.place}: ", "bold"), fault.sentence))
+        say(fault.sentence, head=f"{fault.place}: ")
     raise SystemExit(2)
 
 
 def stop(sentence: str) -> NoReturn:
     """Tell why the command can't go on and end with status 1."""
-    console().print(Text(sentence))
+    say(sentence)
     raise SystemExit(1)
 
 

@@ -1,14 +1,36 @@
 """The command's root: what stands under `ranvier --help`."""
 
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
 import click
 
 from ranvier import __version__
-from ranvier.cli.configuration import show_config
-from ranvier.cli.register import register
-from ranvier.cli.run import run
+
+_COMMANDS: Final[Mapping[str, str]] = {
+    "run": "ranvier.cli.run:run",
+    "config": "ranvier.cli.configuration:show_config",
+    "register": "ranvier.cli.register:register",
+}
+
+
+class _Commands(click.Group):
+    """Commands whose modules are loaded when they are called: a server need not wait for what others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="From nothing to chatting: `ranvier run`, then in another window `ranvier register`.",
 )
@@ -19,8 +41,3 @@ def main() -> None:
     A server lives in one data folder: its configuration (homeserver.yaml), signing key, secrets, database and
     media. `ranvier run` makes the folder at the first start.
     """
-
-
-main.add_command(run)
-main.add_command(show_config)
-main.add_command(register)

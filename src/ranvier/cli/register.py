@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.text import Text
 
-from ranvier.cli.options import config_option, configuration_paths, console, data_option, refuse, stop
+from ranvier.cli.options import config_option, configuration_paths, data_option, refuse, say, stop
 from ranvier.cli.run import local
 from ranvier.config import Config, ConfigError, Secret, load
 
@@ -100,13 +99,13 @@ def register(
         answer = make_user(url, secret, name, word, is_admin, user_type)
     except Refused as refusal:
         if exists_ok and refusal.errcode == "M_USER_IN_USE":
-            console().print(Text(f"{name} exists already."))
+            say(f"{name} exists already.")
             return
         stop(f"The server at {url} refuses: {refusal}")
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         stop(f"No server answers at {url}: {reason}. Is it running? `ranvier run` starts it.")
-    console().print(Text(f"{answer.get('user_id', name)} is there; log in at {url}"))
+    say(f"{answer.get('user_id', name)} is there; log in at {url}")
 
 
 def _configuration(config_paths: tuple[Path, ...], data: Path) -> Config:

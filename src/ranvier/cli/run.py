@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import shutil
 import sys
@@ -9,14 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from ranvier.cli.options import (
     config_option,
     configuration_paths,
-    console,
     data_option,
     refuse,
+    say,
     set_option,
     stop,
 )
@@ -65,7 +65,7 @@ def run(
             f"rooms carry the name. Leave --server-name out, or start {server_name} in another folder with --data."
         )
     for warning in config.warnings:
-        console().print(Text(warning))
+        say(warning)
     _serve(config, lambda bound: _greet(config, paths, bound))
 
 
@@ -92,7 +92,7 @@ def _greet(config: Config, paths: Sequence[Path], bound: Sequence[str]) -> None:
         rows.append(("first user", f"{_program()} register {files} --admin {local(reachable[0])}"))
     rows.append(("to stop", "Ctrl-C"))
     for label, value in rows:
-        console().print(Text.assemble((f"{label:12}", "bold"), value))
+        say(value, head=f"{label:12}")
 
 
 def local(url: str) -> str:
@@ -110,6 +110,8 @@ def _program() -> str:
 
 
 def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
+    # Loading makes many objects and next to no garbage; `serve` switches the collector on again.
+    gc.disable()
     from ranvier.main import serve  # noqa: PLC0415 - the other commands don't wait for the whole server to load
 
     serve(config, on_ready)

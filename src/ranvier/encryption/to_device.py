@@ -1,10 +1,10 @@
 """Messages to devices (Client-Server API, "Send-to-Device messaging")."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-import structlog
 
 from ranvier.encryption import key_forms
 from ranvier.protocol.identifiers import server_name_of
@@ -20,7 +20,7 @@ _RECIPIENTS = 10_000
 _MESSAGE_BYTES = 64 * 1024
 _NAME_BYTES = 255
 
-_log = structlog.get_logger("ranvier.encryption")
+_log = logging.getLogger("ranvier.encryption")
 
 
 class ToDevice:
@@ -71,8 +71,7 @@ class ToDevice:
         for refused in await self._writer.run(write):
             _log.warning(
                 "a device's queue is full: a message was dropped",
-                user_id=refused.user_id,
-                device_id=refused.device_id,
+                extra={"user_id": refused.user_id, "device_id": refused.device_id},
             )
 
 

@@ -4,6 +4,7 @@ Source: Client-Server API, "API Standards" and "Web Browser Clients".
 """
 
 import contextvars
+import logging
 import secrets
 import string
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,6 @@ from time import perf_counter
 from typing import Protocol
 
 import orjson
-import structlog
 
 from ranvier.accounts.requester import Requester
 from ranvier.http.connection import Send
@@ -37,7 +37,7 @@ _SLOW_SECONDS = 1.0
 """An answer that took longer is logged, unless its request asked to wait."""
 _BUSY_SECONDS = 2.0
 
-_log = structlog.get_logger("ranvier.http")
+_log = logging.getLogger("ranvier.http")
 
 
 class Authenticator(Protocol):
@@ -108,7 +108,10 @@ class Application:
             seconds = perf_counter() - started
             traffic.finish(status, seconds, size)
             if seconds > _SLOW_SECONDS and b"timeout=" not in request.query_string:
-                _log.info("slow answer", path=_shown(request), status=status, seconds=round(seconds, 3))
+                _log.info(
+                    "slow answer",
+                    extra={"path": _shown(request), "status": status, "seconds": round(seconds, 3)},
+                )
 
     async def _answer(self, route: Route, request: Request) -> Response:
         endpoint = route.endpoint
@@ -209,7 +212,7 @@ def _response_to(error: Exception, request: Request) -> Response:
         return response_of(error)
     if isinstance(error, Busy):
         return response_of(too_soon(_BUSY_SECONDS))
-    _log.error("a request failed", method=request.method, path=_shown(request), exc_info=error)
+    _log.error("a request failed", exc_info=error, extra={"method": request.method, "path": _shown(request)})
     body = {"errcode": "M_UNKNOWN", "error": f"The server failed; its log says more under {request.id}."}
     return Response(500, orjson.dumps(body))
 

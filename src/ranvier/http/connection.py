@@ -4,13 +4,13 @@ Parsing is httptools' (llhttp, as in Node.js). An answer goes out in one write, 
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
-import structlog
 
 from ranvier.http.incoming import Incoming
 from ranvier.http.request import Request
@@ -40,7 +40,7 @@ _STATUS = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPS
 _CORS = b"".join(b"%s: %s\r\n" % header for header in CORS)
 _CLOSE = b"connection: close\r\n"
 
-_log = structlog.get_logger("ranvier.http")
+_log = logging.getLogger("ranvier.http")
 
 
 class Connections:

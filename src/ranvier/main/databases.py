@@ -5,7 +5,6 @@ import secrets
 from ranvier.config import PostgresStore, SqliteStore
 from ranvier.store import schema
 from ranvier.store.database import Database, Transaction
-from ranvier.store.postgres import PostgresDatabase
 from ranvier.store.sqlite import SqliteDatabase
 
 
@@ -38,6 +37,8 @@ def _open_sqlite(where: SqliteStore) -> Database:
 
 
 async def _open_postgres(where: PostgresStore) -> Database:
+    from ranvier.store.postgres import PostgresDatabase  # noqa: PLC0415 - with SQLite its driver is not needed
+
     arguments = {
         "host": where.host,
         "port": where.port,

@@ -1,74 +1,88 @@
-"""Logs: lines for people or JSON for machines, on standard error, with the id of the request that they belong to."""
+"""Logs: lines for people or JSON for machines, on standard error, with the id of the request that they belong to.
 
+What belongs to a message is given to the standard library's loggers by name: `log.info("ready", extra={"port": 8008})`.
+"""
+
+import json
 import logging
 import sys
-from typing import Any, Literal
-
-import structlog
-from structlog.typing import EventDict, Processor
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 from ranvier.http.application import CURRENT
 
-_SECRET = frozenset(
+_SECRET: Final = frozenset(
     {"password", "token", "secret", "authorization", "mac", "key", "pepper", "session", "nonce"}
 )
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+"""What every record has; all else was given with the message."""
+_COLOURS: Final = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[1;31m"}
+_PLAIN: Final = "\033[0m"
 
 
-def _add_request(_: Any, __: str, event: EventDict) -> EventDict:
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What was given with the message and where it belongs, without secrets."""
+    fields = {name: value for name, value in vars(record).items() if name not in _OWN}
     request = CURRENT.get()
     if request is not None:
-        event["request"] = request.id
+        fields["request"] = request.id
         requester = request.requester_or_none
         if requester is not None:
-            event.setdefault("user", requester.user_id)
-    return event
+            fields.setdefault("user", requester.user_id)
+    return {
+        name: value if _SECRET.isdisjoint(name.lower().split("_")) else "…" for name, value in fields.items()
+    }
 
 
-def _hide_secrets(_: Any, __: str, event: EventDict) -> EventDict:
-    for key in event:
-        if not _SECRET.isdisjoint(key.lower().split("_")):
-            event[key] = "…"
-    return event
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        line = {
+            **_fields(record),
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": _time(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=repr)
+
+
+class Lines(logging.Formatter):
+    """A line for people, with a traceback below it where there is one: without values, which may be secrets."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__()
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        level = f"[{record.levelname.lower():8}]"
+        if self._coloured and record.levelname in _COLOURS:
+            level = f"{_COLOURS[record.levelname]}{level}{_PLAIN}"
+        fields = [f"{name}={_shown(value)}" for name, value in sorted(_fields(record).items())]
+        line = " ".join([_time(record), level, f"{record.getMessage():30}", f"[{record.name}]", *fields])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if text.isprintable() and text and " " not in text else repr(value)
 
 
 def start_logging(level: str, form: Literal["console", "json"]) -> None:
     """Send everything that is logged, by this program and by its libraries, through one formatter."""
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _add_request,
-        _hide_secrets,
-    ]
-    ending: list[Processor]
-    if form == "json":
-        ending = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    else:
-        # Tracebacks without the values of variables: these may be secrets.
-        ending = [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
-        )
-    )
+    output = logging.StreamHandler(sys.stderr)
+    output.setFormatter(JsonLines() if form == "json" else Lines(coloured=sys.stderr.isatty()))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [output]
     root.setLevel(level.upper())
     # What its libraries say in passing is of use only to who looks for it.
     for chatty in ("asyncio", "aiohttp.client", "PIL"):

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
 
-import structlog
 import uvloop
 
 from ranvier import __version__
@@ -29,13 +29,13 @@ _COLLECT_AFTER = 20_000
 _DRAIN_SECONDS = 10.0
 _METRICS_PATH = b"/_synapse/metrics"
 
-_log = structlog.get_logger("ranvier.main")
+_log = logging.getLogger("ranvier.main")
 
 
 def serve(config: Config, on_ready: Callable[[list[str]], None] = lambda _: None) -> None:
     """Run the server until SIGTERM or SIGINT; raises `SystemExit` with status 1 if it can't start.
 
-    `on_ready` is told once where it listens.
+    `on_ready` is told once where it listens. Callers may have switched the garbage collector off; it is on from then.
     """
     start_logging(config.operation.log_level, config.operation.log_format)
     tune()
@@ -59,10 +59,10 @@ async def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
         loop.add_signal_handler(number, stopped.set)
     process = await Process.start(config)
     # What stands now stays: no collection need look at it again.
-    gc.collect()
     gc.freeze()
+    gc.enable()
     where = [str(address) for listening in process.listenings for address in listening.bound]
-    _log.info("ready", server=config.server.name, version=__version__, listening=where)
+    _log.info("ready", extra={"server": config.server.name, "version": __version__, "listening": where})
     on_ready(where)
     tell_systemd("READY=1")
     await stopped.wait()

@@ -5,12 +5,11 @@ Only the decoders of a few formats are let near such files, and only after the s
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-from ranvier.media.thumbnail_plans import Box, Method, Plan, plan
+from ranvier.media.thumbnail_plans import Box, NoImage, Plan, Thumbnail, TooManyPixels, Wish, plan
 
 _DECODERS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF")
 _SERVED = {
@@ -24,32 +23,6 @@ _MOVING = ("PNG", "GIF", "WEBP", "AVIF")
 _FRAMES = 500
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
-
-
-class NoImage(Exception):
-    """The file is none of the images that thumbnails are made of, or broken."""
-
-
-class TooManyPixels(Exception):
-    """The image is larger than what thumbnails are made of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked for: at least this size, by this method, in this box, moving or not."""
-
-    wanted: Box
-    box: Box | None
-    method: Method
-    animated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """An encoded image; `body` is `None` where the file itself is the answer."""
-
-    content_type: str
-    body: bytes | None
 
 
 def make_thumbnail(path: Path, wish: Wish, max_pixels: int) -> Thumbnail:

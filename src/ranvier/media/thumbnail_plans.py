@@ -1,7 +1,9 @@
-"""How large a thumbnail becomes (Client-Server API, "Thumbnails"): pure arithmetic, never larger than the image."""
+"""What is asked of a thumbnail, and how large it becomes (Client-Server API, "Thumbnails").
+
+Pure arithmetic; a thumbnail is never larger than the image.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Method = Literal["crop", "scale"]
@@ -22,8 +24,31 @@ class ThumbnailSize(NamedTuple):
     method: Method
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class NoImage(Exception):
+    """The file is none of the images that thumbnails are made of, or broken."""
+
+
+class TooManyPixels(Exception):
+    """The image is larger than what thumbnails are made of."""
+
+
+class Wish(NamedTuple):
+    """What is asked for: at least this size, by this method, in this box, moving or not."""
+
+    wanted: Box
+    box: Box | None
+    method: Method
+    animated: bool
+
+
+class Thumbnail(NamedTuple):
+    """An encoded image; `body` is `None` where the file itself is the answer."""
+
+    content_type: str
+    body: bytes | None
+
+
+class Plan(NamedTuple):
     """The part of the image that is shown (left, top, right, bottom), and the size that it gets."""
 
     region: tuple[int, int, int, int]

@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ranvier.media.files import Files
-from ranvier.media.images import NoImage, Thumbnail, TooManyPixels, Wish, make_thumbnail
-from ranvier.media.thumbnail_plans import Box, Method, ThumbnailSize, choose_box
+from ranvier.media.thumbnail_plans import (
+    Box,
+    Method,
+    NoImage,
+    Thumbnail,
+    ThumbnailSize,
+    TooManyPixels,
+    Wish,
+    choose_box,
+)
 from ranvier.protocol.refusal import Refusal, not_found
 
 _THREADS = 2
@@ -96,6 +104,8 @@ def _read_or_make(folder: Path, name: str, source: Path, wish: Wish, max_pixels:
         kept = folder / (name + ending)
         if kept.exists():
             return Thumbnail(content_type, kept.read_bytes())
+    from ranvier.media.images import make_thumbnail  # noqa: PLC0415 - Pillow is loaded for the first thumbnail, here in a thread
+
     made = make_thumbnail(source, wish, max_pixels)
     if made.body is not None:
         _keep(folder, name + _ENDINGS[made.content_type], made.body)

@@ -115,7 +115,7 @@ class Creation:
             try:
                 number = self._numbers.take()
             except NumbersExhausted:
-                await self._numbers.start()
+                await self._numbers.reserve()
                 continue
             room_id = (
                 "" if version.room_id_is_create_event_id else f"!{token_urlsafe(14)}:{self._server_name}"

@@ -27,14 +27,10 @@ class Numbers:
         self._left = 0
         self._refill: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Reserve the first block."""
-        await self._reserve()
-
     def take(self) -> int:
         """The next number; raises `NumbersExhausted` if a new block has not come yet."""
         if self._left < _REFILL_BELOW and (self._refill is None or self._refill.done()):
-            self._refill = asyncio.get_running_loop().create_task(self._reserve())
+            self._refill = asyncio.get_running_loop().create_task(self.reserve())
         if not self._blocks:
             raise NumbersExhausted(self._name)
         number, end = self._blocks[0]
@@ -50,33 +46,41 @@ class Numbers:
         if self._refill is not None:
             await asyncio.gather(self._refill, return_exceptions=True)
 
-    async def _reserve(self) -> None:
-        async def write(transaction: Transaction) -> int:
-            await transaction.insert("counters", "name, value", [(self._name, 1)], "DO NOTHING")
-            await transaction.execute(
-                "UPDATE counters SET value = value + $2 WHERE name = $1", self._name, _BLOCK
-            )
-            return int(
-                await transaction.fetch_value("SELECT value FROM counters WHERE name = $1", self._name)
-            )
-
-        end, _ = await self._database.commit(write)
+    def extend(self, end: int) -> None:
+        """Hand out the block that was reserved up to `end`, too."""
         self._blocks.append((end - _BLOCK, end))
         self._left += _BLOCK
+
+    async def reserve(self) -> None:
+        """Reserve one block more."""
+        ends, _ = await self._database.commit(lambda transaction: _reserve(transaction, [self._name]))
+        self.extend(ends[self._name])
 
 
 class Counters:
     """Several counters by name, started and stopped together."""
 
     def __init__(self, database: Database, names: Sequence[str]) -> None:
+        self._database = database
         self.by_name = {name: Numbers(database, name) for name in names}
 
     async def start(self) -> None:
-        """Reserve the first blocks."""
-        for numbers in self.by_name.values():
-            await numbers.start()
+        """Reserve the first blocks, all in one commit."""
+        ends, _ = await self._database.commit(lambda transaction: _reserve(transaction, list(self.by_name)))
+        for name, end in ends.items():
+            self.by_name[name].extend(end)
 
     async def stop(self) -> None:
         """Wait for blocks that are on their way."""
         for numbers in self.by_name.values():
             await numbers.stop()
+
+
+async def _reserve(transaction: Transaction, names: Sequence[str]) -> dict[str, int]:
+    """A block of each counter; answers where it ends."""
+    # In one order in every process, so that none waits for another in a circle.
+    rows = [(name, 1 + _BLOCK) for name in sorted(names)]
+    grown = "(name) DO UPDATE SET value = counters.value + excluded.value - 1"
+    await transaction.insert("counters", "name, value", rows, grown)
+    found = await transaction.fetch("SELECT name, value FROM counters WHERE name = ANY($1)", list(names))
+    return {row[0]: int(row[1]) for row in found}

@@ -9,12 +9,11 @@ nobody knows whether it happened is not repeated: its operations fail, and the l
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-
-import structlog
 
 from ranvier.store import log
 from ranvier.store.database import CommitUnknown, Database, Entry, Transaction
@@ -24,7 +23,7 @@ Operation = TypeVar("Operation")
 Result = TypeVar("Result")
 _BATCH = 128
 _WAITING = 50_000
-_log = structlog.get_logger("ranvier.store")
+_log = logging.getLogger("ranvier.store")
 
 
 class Busy(Exception):
@@ -242,7 +241,7 @@ def _settle(work: Work[Any, Any], operations: Sequence[Any], outcomes: Sequence[
         work.settle(operations, outcomes)
     except Exception as error:
         # It is written all the same, and answered so; what memory holds of it can't be trusted.
-        _log.exception("a committed batch could not be settled", work=type(work).__name__)
+        _log.exception("a committed batch could not be settled", extra={"work": type(work).__name__})
         work.fall(operations, error)
 
 
