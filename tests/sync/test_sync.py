@@ -354,3 +354,16 @@ async def test_a_client_that_hangs_up_leaves_no_wait_behind(server: Server, pair
         pytest.fail("a request is still being answered")
     await alice.send(room_id, "still here")
     assert bodies(joined(await bob.sync(since), room_id)) == ["still here"]
+
+
+async def test_a_receipt_never_goes_back(pair):
+    alice, bob, room_id = pair
+    first = await alice.send(room_id, "first")
+    second = await alice.send(room_id, "second")
+    await receipt(bob, room_id, second)
+    since = (await alice.sync())["next_batch"]
+    await receipt(bob, room_id, first)
+    assert "rooms" not in await alice.sync(since)
+    section = joined(await bob.sync(), room_id)
+    assert ephemeral(section, "m.receipt").keys() == {second}
+    assert section["unread_notifications"]["notification_count"] == 0

@@ -248,6 +248,7 @@ class Appending(Work[Proposal, list[str]]):
             state_line=head.root.line,
             state_version=head.root.version,
             received_ts=self._now(),
+            timeline_version=head.version + 1,
             transaction=(key.device_id, key.txn_id) if key is not None else None,
         )
         root = Root(head.root.line, head.root.version + 1) if event.is_state else head.root

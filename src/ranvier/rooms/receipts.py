@@ -15,7 +15,6 @@ from ranvier.rooms.heads import Room
 from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.unread import ALL_THREADS, Unread
 from ranvier.store import receipts as store
-from ranvier.store import timeline as timeline_store
 from ranvier.store import unread as unread_store
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.log import Kind, room_audience
@@ -60,23 +59,23 @@ class Receipts:
         self.preferences = preferences
 
     async def receive(self, room: Room, user_id: str, kind: str, event_id: str, thread: str | None) -> None:
-        """A member of the room has read up to an event. A receipt that goes back is taken as it is shown, but never
-        makes anything unread again."""
+        """A member of the room has read up to an event; a receipt that goes back changes nothing."""
         kept = await self._events.by_id(event_id)
         if kept is None or kept.room != room.nid:
             raise not_found(f"There is no event {event_id} in this room.")
         where = thread if thread is not None else ALL_THREADS
         if thread is not None and thread != relations.MAIN_TIMELINE and not thread.startswith("$"):
             raise invalid_param("'thread_id' must be 'main' or the event id of a thread's root.")
-        version = await timeline_store.version_of(self._database, room.nid, kept.nid)
+        version = kept.timeline_version
         counter = await self._unread.counter_at(room, where, version)
-        row = ReceiptRow(room.nid, user_id, kind, where, event_id, self._now())
+        row = ReceiptRow(room.nid, user_id, kind, where, event_id, version, self._now())
         read = ReadRow(room.nid, user_id, where, version, counter)
         receipt = Receipt(user_id, kind, thread, event_id, row.ts)
         audience = user_id if kind == PRIVATE else room_audience(room.nid)
 
         async def write(transaction: Transaction) -> None:
-            await store.write(transaction, [row])
+            if not await store.write(transaction, row):
+                return
             await unread_store.write_reads(transaction, [read])
             await unread_store.drop_marks(transaction, room.nid, user_id, thread, version)
             ref = orjson.dumps([user_id, kind, where]).decode()

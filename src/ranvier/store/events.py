@@ -24,7 +24,8 @@ class StoredEvent:
     """An event with its number, the root of the state before it, and who redacted it, if anybody.
 
     `event` is what may be shown: after a redaction, the redacted form. `transaction` is (device id, transaction id)
-    of the sender's own request. `received_ts` is in milliseconds since the epoch.
+    of the sender's own request. `received_ts` is in milliseconds since the epoch. `timeline_version` is the version of
+    the room's timeline that it made, 0 if it never entered it.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class StoredEvent:
         "room",
         "state_line",
         "state_version",
+        "timeline_version",
         "transaction",
     )
 
@@ -48,6 +50,7 @@ class StoredEvent:
         state_line: int,
         state_version: int,
         received_ts: int,
+        timeline_version: int = 0,
         judgement: Judgement = Judgement.ACCEPTED,
         redacted_by: str | None = None,
         transaction: tuple[str, str] | None = None,
@@ -58,6 +61,7 @@ class StoredEvent:
         self.state_line = state_line
         self.state_version = state_version
         self.received_ts = received_ts
+        self.timeline_version = timeline_version
         self.judgement = judgement
         self.redacted_by = redacted_by
         self.transaction = transaction
@@ -71,6 +75,7 @@ class StoredEvent:
             state_line=self.state_line,
             state_version=self.state_version,
             received_ts=self.received_ts,
+            timeline_version=self.timeline_version,
             judgement=self.judgement,
             redacted_by=self.redacted_by,
             transaction=self.transaction,
@@ -79,11 +84,11 @@ class StoredEvent:
 
 EVENT_COLUMNS = (
     "nid, event_id, room, type, state_key, sender, depth, received_ts, outcome, state_line, state_version, "
-    "redacted_by, transaction_ref, pdu"
+    "timeline_version, redacted_by, transaction_ref, pdu"
 )
 _READ = (
     "e.nid, e.event_id, e.room, e.received_ts, e.outcome, e.state_line, e.state_version, e.redacted_by, "
-    "e.transaction_ref, e.pdu, r.version"
+    "e.transaction_ref, e.pdu, r.version, e.timeline_version"
 )
 _FROM = "FROM events e JOIN rooms r ON r.nid = e.room"
 
@@ -98,6 +103,7 @@ def stored(row: Row) -> StoredEvent:
         row[2],
         event,
         received_ts=row[3],
+        timeline_version=row[11] or 0,
         judgement=Judgement(row[4]),
         state_line=row[5],
         state_version=row[6],
@@ -125,6 +131,7 @@ async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> Non
                 int(kept.judgement),
                 kept.state_line,
                 kept.state_version,
+                kept.timeline_version or None,
                 kept.redacted_by,
                 ref,
                 event.pdu_json,

@@ -1,33 +1,37 @@
 """Receipts as they stand: the newest of each user, type and thread."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ranvier.store.database import Reader, Transaction
 
 
 class ReceiptRow(NamedTuple):
-    """A receipt; `thread` is empty where it names none. `ts` is in milliseconds since the epoch."""
+    """A receipt; `thread` is empty where it names none. `version` is the event's place in the room's timeline, `ts` in
+    milliseconds since the epoch.
+    """
 
     room: int
     user_id: str
     type: str
     thread: str
     event_id: str
+    version: int
     ts: int
 
 
-_COLUMNS = "room, user_id, type, thread, event_id, ts"
+_COLUMNS = "room, user_id, type, thread, event_id, version, ts"
 
 
-async def write(transaction: Transaction, rows: Sequence[ReceiptRow]) -> None:
-    """Put receipts in the place of older ones."""
-    await transaction.insert(
+async def write(transaction: Transaction, row: ReceiptRow) -> bool:
+    """Put a receipt in the place of an older one; False if the one that stands is newer."""
+    written = await transaction.insert(
         "receipts",
         _COLUMNS,
-        rows,
-        "(room, user_id, type, thread) DO UPDATE SET event_id = excluded.event_id, ts = excluded.ts",
+        [row],
+        "(room, user_id, type, thread) DO UPDATE SET event_id = excluded.event_id, version = excluded.version, "
+        "ts = excluded.ts WHERE receipts.version <= excluded.version",
     )
+    return written == 1
 
 
 async def of_room(reader: Reader, room: int, limit: int) -> list[ReceiptRow]:

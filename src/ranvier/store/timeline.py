@@ -39,14 +39,6 @@ async def root_at(reader: Reader, room: int, version: int) -> Root | None:
     return Root(row[0], row[1]) if row is not None else None
 
 
-async def version_of(reader: Reader, room: int, event: int) -> int:
-    """The version of the timeline that an event made; 0 if it never entered it."""
-    value = await reader.fetch_value(
-        "SELECT version FROM timeline WHERE room = $1 AND event = $2", room, event
-    )
-    return int(value or 0)
-
-
 async def version_at(reader: Reader, room: int, position: int) -> int | None:
     """The room's version at a position of the log; None if nothing of the room came later."""
     value = await reader.fetch_value(

@@ -168,7 +168,7 @@ class RoomAnswers:
             known = news.last if news is not None else 0
             version = known or await self._timelines.version_at(room, moment.until)
         else:
-            version = await timeline_store.version_of(self._database, room.nid, membership.event)
+            version = await self._timelines.version_of(membership.event)
         gathered = await self._timelines.whole(room, request.user_id, version, request.filter.room.timeline)
         await self._sections.whole_state(request, gathered, moment.sent, moment.token)
         return _Work(membership, room, news, gathered, whole=True)
@@ -204,7 +204,7 @@ class RoomAnswers:
     ) -> _Work:
         room = await self._room(membership)
         room_news = news.rooms.get(membership.room_id) or RoomNews()
-        last = await timeline_store.version_of(self._database, room.nid, membership.event)
+        last = await self._timelines.version_of(membership.event)
         if room_news.first == 0 or room_news.first > last:
             room_news = RoomNews(first=last, last=last)
         before = await self._membership_before(room, request.user_id, room_news)

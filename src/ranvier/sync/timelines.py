@@ -221,6 +221,11 @@ class Timelines:
         events = await self._events.by_nids(list(nids.values()))
         return {key: events[nid] for key, nid in nids.items()}
 
+    async def version_of(self, nid: int) -> int:
+        """The version of its room's timeline that an event made; 0 if it never entered it."""
+        kept = (await self._events.by_nids([nid])).get(nid)
+        return kept.timeline_version if kept is not None else 0
+
     async def membership_of(self, nid: int | None) -> str:
         """The membership that an event sets, by its number."""
         events = await self._events.by_nids([nid]) if nid is not None else {}

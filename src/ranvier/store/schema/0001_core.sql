@@ -24,6 +24,7 @@ CREATE TABLE rooms (
 
 -- Every event that is kept, in the live timeline or not.
 -- state_line and state_version name the state before it. received_ts is milliseconds since the epoch.
+-- timeline_version is the room's timeline version that it made, null if it never entered the live timeline.
 -- transaction_ref is JSON [device id, transaction id] of the sender's own send.
 CREATE TABLE events (
     nid BIGINT PRIMARY KEY,
@@ -37,6 +38,7 @@ CREATE TABLE events (
     outcome BIGINT NOT NULL,
     state_line BIGINT NOT NULL,
     state_version BIGINT NOT NULL,
+    timeline_version BIGINT,
     redacted_by TEXT,
     transaction_ref TEXT,
     pdu BYTEA NOT NULL
@@ -56,20 +58,13 @@ CREATE TABLE timeline (
     PRIMARY KEY (room, version)
 );
 
--- Historical state: a line is a row of versions, each changing one key or more; it may start from another line.
+-- Historical state: a line is a row of versions, each changing one key (state_changes, which differs by database); it
+-- may start from another line, and then goes on with that one's versions.
 CREATE TABLE state_lines (
     line BIGINT PRIMARY KEY,
     room BIGINT NOT NULL,
     parent_line BIGINT,
     parent_version BIGINT
-);
-CREATE TABLE state_changes (
-    line BIGINT NOT NULL,
-    type TEXT NOT NULL,
-    state_key TEXT NOT NULL,
-    version BIGINT NOT NULL,
-    event BIGINT,
-    PRIMARY KEY (line, type, state_key, version)
 );
 
 CREATE TABLE current_state (

@@ -1,5 +1,6 @@
 -- Receipts, read positions, push rules.
 
+-- version is the event's place in the room's timeline: a receipt never goes back.
 -- thread is empty for receipts that name none, otherwise "main" or the thread's root.
 CREATE TABLE receipts (
     room BIGINT NOT NULL,
@@ -7,6 +8,7 @@ CREATE TABLE receipts (
     type TEXT NOT NULL,
     thread TEXT NOT NULL,
     event_id TEXT NOT NULL,
+    version BIGINT NOT NULL,
     ts BIGINT NOT NULL,
     PRIMARY KEY (room, user_id, type, thread)
 );

@@ -51,7 +51,6 @@ async def upgrade(database: Database) -> tuple[int, int]:
             "It was written by a newer Ranvier: install that version, or restore a backup made before the upgrade."
         )
     for version in sorted(step for step in steps if step > before):
-        await database.run_script(
-            [*steps[version], f"INSERT INTO schema_version (version) VALUES ({version})"]
-        )
+        done = f"INSERT INTO schema_version (version) VALUES ({version})"  # noqa: S608
+        await database.run_script([*steps[version], done])
     return before, newest
