@@ -367,3 +367,18 @@ async def test_a_receipt_never_goes_back(pair):
     section = joined(await bob.sync(), room_id)
     assert ephemeral(section, "m.receipt").keys() == {second}
     assert section["unread_notifications"]["notification_count"] == 0
+
+
+class TestWithShortTimelines:
+    @pytest.fixture
+    def server_overrides(self) -> dict[str, Any]:
+        return {"filter_timeline_limit": 3}
+
+    async def test_a_filter_can_t_ask_for_more_events_than_the_configuration_allows(self, pair):
+        alice, bob, room_id = pair
+        for number in range(6):
+            await alice.send(room_id, f"{number}")
+        wanted = json.dumps({"room": {"timeline": {"limit": 50}}})
+        section = joined(await bob.sync(filter=wanted), room_id)
+        assert bodies(section) == ["3", "4", "5"]
+        assert section["timeline"]["limited"] is True

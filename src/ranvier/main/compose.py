@@ -123,7 +123,7 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
 
     # rooms
     add_rooms(config, ground.server_name, ground.signing_keys[0], ground.database, ground.writer, parts, now)
-    add_sync(parts, ground.database, ground.writer, ground.log, now)
+    add_sync(parts, ground.database, ground.writer, ground.log, now, config.rooms.timeline_limit)
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)

@@ -27,8 +27,15 @@ from ranvier.sync.timelines import Timelines
 from ranvier.sync.waiting import Waiting
 
 
-def add_sync(parts: Parts, database: Database, writer: Writer, log: LogView, now: Callable[[], int]) -> None:
-    """Sync, with everything that it gathers from."""
+def add_sync(
+    parts: Parts,
+    database: Database,
+    writer: Writer,
+    log: LogView,
+    now: Callable[[], int],
+    timeline_limit: int | None,
+) -> None:
+    """Sync, with everything that it gathers from; `timeline_limit` bounds the events of a room in an answer."""
     waiting = Waiting()
     heads, events, unread = parts.get(Heads), parts.get(Events), parts.get(Unread)
     preferences = parts.get(Preferences)
@@ -36,7 +43,7 @@ def add_sync(parts: Parts, database: Database, writer: Writer, log: LogView, now
     typing = parts.add(Typing(now, waiting.wake))
     receipts = parts.add(Receipts(database, writer, events, unread, preferences, now))
     parts.add(ReadMarkers(writer, events, parts.get(Sending), receipts))
-    timelines = Timelines(database, log.tail, heads, events, parts.get(Visibility))
+    timelines = Timelines(database, log.tail, heads, events, parts.get(Visibility), timeline_limit)
     sections = RoomSections(database, heads, events, parts.get(Relations), timelines, now)
     ephemera = Ephemera(database, typing, receipts)
     answers = RoomAnswers(database, heads, timelines, sections, ephemera, unread)

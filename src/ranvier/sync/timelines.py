@@ -77,16 +77,28 @@ class Gathered:
 
 
 class Timelines:
-    """Gathers timelines and state."""
+    """Gathers timelines and state; of a room's timeline at most `longest` events, where that is given."""
 
     def __init__(
-        self, database: Database, tail: Tail, heads: Heads, events: Events, visibility: Visibility
+        self,
+        database: Database,
+        tail: Tail,
+        heads: Heads,
+        events: Events,
+        visibility: Visibility,
+        longest: int | None = None,
     ) -> None:
         self._database = database
         self._tail = tail
         self._heads = heads
         self._events = events
         self._visibility = visibility
+        self._longest = longest
+
+    def _limit(self, wanted: EventFilter) -> int:
+        """How many events of a room an answer holds at most."""
+        limit = wanted.limit_or(DEFAULT_LIMIT)
+        return limit if self._longest is None else min(limit, self._longest)
 
     async def ignored_by(self, user_id: str) -> frozenset[str]:
         """The users whom this one does not want to hear of."""
@@ -112,7 +124,7 @@ class Timelines:
     async def whole(self, room: Room, user_id: str, version: int, wanted: EventFilter) -> Gathered:
         """The newest events up to a version, for one who has none yet."""
         gathered = Gathered(room, version)
-        limit = wanted.limit_or(DEFAULT_LIMIT)
+        limit = self._limit(wanted)
         items: list[TimelineItem] = []
         below = version
         for _ in range(_PAGES):
@@ -134,7 +146,7 @@ class Timelines:
     ) -> Gathered:
         """What is new in a room that the reader was in all the time, up to a version."""
         gathered = Gathered(room, until)
-        limit = wanted.limit_or(DEFAULT_LIMIT)
+        limit = self._limit(wanted)
         if news.at_hand():
             items = [item for item in news.items if item.version <= until]
         else:
