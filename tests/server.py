@@ -47,8 +47,6 @@ NO_LIMITS: dict[str, Any] = {
     "rc_room_creation": UNLIMITED,
     "rc_media_create": UNLIMITED,
     "rc_media": UNLIMITED,
-    "rc_user_directory": UNLIMITED,
-    "rc_reports": UNLIMITED,
     "rc_other": UNLIMITED,
 }
 

@@ -145,7 +145,6 @@ def test_rate_limits_are_named_after_their_keys() -> None:
     assert config.rate_limits["message"] == RateLimit(7, 9)
     assert config.rate_limits["login_account"] == RateLimit(1, 2)
     assert config.rate_limits["login_address"] == RateLimit(0.003, 5)
-    assert config.rate_limits["admin_redaction"] == RateLimit(7, 9)
 
 
 def test_a_postgresql_database_is_read_as_the_guides_write_it() -> None:

@@ -439,12 +439,6 @@ RATE_LIMITS = Section(
             doc="Logins.",
         ),
         Key(
-            "rc_admin_redaction",
-            Rate(),
-            doc="Redactions by room moderators, for each user. Default: rc_message.",
-            example={"per_second": 1, "burst_count": 50},
-        ),
-        Key(
             "rc_joins",
             Block((_rate("local", 0.1, 10, "Joins to rooms that the server is in, for each user."),)),
             doc="Joins.",
@@ -463,8 +457,6 @@ RATE_LIMITS = Section(
         ),
         _rate("rc_room_creation", 0.016, 10, "New rooms, for each user."),
         _rate("rc_media_create", 10, 50, "Uploads announced ahead, for each user."),
-        _rate("rc_user_directory", 0.016, 200, "Searches for users, for each user."),
-        _rate("rc_reports", 1, 5, "Reports of content, for each user."),
         _rate(
             "rc_media",
             50,

@@ -38,23 +38,23 @@ KNOWN = frozenset(
     include_profile_data_on_invite instance_map invite_3pid_guest ip_range_blacklist
     ip_range_whitelist jwt_config key_refresh_interval key_server_signing_keys_path ldap_config
     limit_profile_requests_to_users_who_share_rooms limit_remote_rooms limit_usage_by_mau
-    listeners[].additional_resources listeners[].mode
-    listeners[].request_id_header listeners[].resources[].compress listeners[].tag log_config
-    log_file macaroon_secret_key macaroon_secret_key_path manhole manhole_settings
-    matrix_authentication_service matrix_rtc mau_appservice_trial_days mau_limit_alerting
-    mau_limit_reserved_threepids mau_stats_only mau_trial_days max_avatar_size
-    max_event_delay_duration max_mau_value max_spider_size media_instance_running_background_jobs
-    media_retention media_storage_providers media_upload_limits metrics_bind_host metrics_flags
-    metrics_port modules next_link_domain_whitelist no_proxy_hosts no_redirect_stdio no_tls
+    listeners[].additional_resources listeners[].mode listeners[].request_id_header
+    listeners[].resources[].compress listeners[].tag log_config log_file macaroon_secret_key
+    macaroon_secret_key_path manhole manhole_settings matrix_authentication_service matrix_rtc
+    mau_appservice_trial_days mau_limit_alerting mau_limit_reserved_threepids mau_stats_only
+    mau_trial_days max_avatar_size max_event_delay_duration max_mau_value max_spider_size
+    media_instance_running_background_jobs media_retention media_storage_providers
+    media_upload_limits metrics_bind_host metrics_flags metrics_port modules
+    next_link_domain_whitelist no_proxy_hosts no_redirect_stdio no_tls
     notify_appservices_from_worker oembed oidc_config oidc_providers old_signing_keys opentracing
     outbound_federation_restricted_to password_config.localdb_enabled password_providers
     perspectives pid_file presence prevent_media_downloads_from print_pidfile push pusher_instances
-    rc_3pid_validation rc_delayed_event_mgmt rc_federation rc_message_burst_count
-    rc_messages_per_second rc_joins.remote rc_presence rc_third_party_invite recaptcha_private_key
-    recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path
-    recaptcha_siteverify_api redis registrations_require_3pid remote_media_download_burst_count
-    remote_media_download_per_second replication_torture_level report_stats_endpoint
-    request_token_inhibit_3pid_errors require_auth_for_profile_requests
+    rc_3pid_validation rc_admin_redaction rc_delayed_event_mgmt rc_federation rc_joins.remote
+    rc_message_burst_count rc_messages_per_second rc_presence rc_reports rc_third_party_invite
+    rc_user_directory recaptcha_private_key recaptcha_private_key_path recaptcha_public_key
+    recaptcha_public_key_path recaptcha_siteverify_api redis registrations_require_3pid
+    remote_media_download_burst_count remote_media_download_per_second replication_torture_level
+    report_stats_endpoint request_token_inhibit_3pid_errors require_auth_for_profile_requests
     restrict_public_rooms_to_local_users retention room_invite_state_types
     room_list_publication_rules room_prejoin_state run_background_tasks_on saml2_config
     send_federation sentry serve_server_wellknown server_context server_notices signing_key

@@ -289,7 +289,6 @@ def _rate_limits(values: Values) -> Mapping[str, RateLimit]:
                 limits[name] = given[key.name]
 
     gather(RATE_LIMITS.keys, values, "")
-    limits.setdefault("admin_redaction", limits["message"])
     return limits
 
 
