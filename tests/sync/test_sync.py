@@ -162,6 +162,8 @@ async def test_lazily_loaded_members_are_those_who_speak_and_are_sent_once(serve
     others = [await server.register(f"user{n}") for n in range(4)]
     for other in others:
         await other.join(room_id)
+    # The members of a room without a name are named in its place.
+    await alice.send_state(room_id, "m.room.name", {"name": "Home"})
     for number in range(10):
         await alice.send(room_id, f"{number}")
     lazy = json.dumps({"room": {"state": {"lazy_load_members": True}}})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ranvier.main.parts import Parts
 from ranvier.push.rules import PushRuleBook
+from ranvier.rooms.access import Accesses
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads
 from ranvier.rooms.joined import UserRooms
@@ -43,7 +44,8 @@ def add_sync(
     typing = parts.add(Typing(now, waiting.wake))
     receipts = parts.add(Receipts(database, writer, events, unread, preferences, now))
     parts.add(ReadMarkers(writer, events, parts.get(Sending), receipts))
-    timelines = Timelines(database, log.tail, heads, events, parts.get(Visibility), timeline_limit)
+    visibility, accesses = parts.get(Visibility), parts.get(Accesses)
+    timelines = Timelines(database, log.tail, heads, events, visibility, accesses, timeline_limit)
     sections = RoomSections(database, heads, events, parts.get(Relations), timelines, now)
     ephemera = Ephemera(database, typing, receipts)
     answers = RoomAnswers(database, heads, timelines, sections, ephemera, unread)

@@ -71,6 +71,13 @@ class Accesses:
         membership = await rooms_store.membership(self._database, user_id, room.room_id)
         if membership is None or membership.forgotten:
             return None
+        return await self.end_of_stay(user_id, standing)
+
+    async def end_of_stay(self, user_id: str, standing: StoredEvent) -> StoredEvent | None:
+        """The event that ended the user's last stay in a room before they became what they are now, not in it.
+
+        None if they never were in the room.
+        """
         later = standing
         for _ in range(_CHANGES):
             root = Root(later.state_line, later.state_version)

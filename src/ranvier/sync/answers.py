@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import orjson
 
 from ranvier.protocol.history_visibility import read_membership
-from ranvier.rooms.heads import MEMBER, Heads, Room
+from ranvier.rooms.heads import MEMBER, Heads, Room, TimelineItem
 from ranvier.rooms.joined import UserMemberships
 from ranvier.rooms.unread import Unread
+from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store import timeline as timeline_store
 from ranvier.store.database import Database
@@ -18,10 +19,11 @@ from ranvier.sync.lazy_members import SentMembers
 from ranvier.sync.news import News, RoomNews
 from ranvier.sync.request import SyncRequest
 from ranvier.sync.sections import RoomSections
-from ranvier.sync.shaping import EventShaper, object_json
+from ranvier.sync.shaping import EventShaper, events_json, object_json
 from ranvier.sync.slices import Slices
 from ranvier.sync.timelines import Gathered, Timelines
 
+_SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
 Section = tuple[bytes, bytes]
 """A room id as JSON, and the room's part of the answer."""
 
@@ -58,7 +60,6 @@ class _Work:
     news: RoomNews | None
     gathered: Gathered
     whole: bool
-    members_changed: bool = True
 
 
 @dataclass(slots=True)
@@ -119,10 +120,14 @@ class RoomAnswers:
         slices = Slices()
         ignored = await self._timelines.ignored_by(request.user_id)
         for room_id in self._touched(request, rooms, news, moment):
-            membership = rooms.by_room.get(room_id)
-            if membership is None or not request.filter.room.wants_room(room_id):
+            if not request.filter.room.wants_room(room_id):
                 continue
             changed = room_id in news.memberships
+            membership = rooms.by_room.get(room_id)
+            if membership is None and changed:
+                membership = await self._forgotten(request, room_id)
+            if membership is None:
+                continue
             if membership.membership == "join":
                 works.append(await self._gather_joined(request, membership, news, moment))
             elif not changed:
@@ -164,13 +169,23 @@ class RoomAnswers:
         self, request: SyncRequest, membership: Membership, moment: Moment, news: RoomNews | None
     ) -> _Work:
         room = await self._room(membership)
+        own = 0
         if membership.membership == "join":
             known = news.last if news is not None else 0
             version = known or await self._timelines.version_at(room, moment.until)
         else:
-            version = await self._timelines.version_of(membership.event)
-        gathered = await self._timelines.whole(room, request.user_id, version, request.filter.room.timeline)
-        await self._sections.whole_state(request, gathered, moment.sent, moment.token)
+            own = membership.event
+            version = await self._timelines.version_of(own)
+        timeline = request.filter.room.timeline
+        gathered = await self._timelines.whole(room, request.user_id, version, timeline, own=own)
+        if membership.membership == "join":
+            gathered.summary = await self._sections.summary(room, request.user_id)
+        else:
+            gathered.stay_end = await self._timelines.stay_end(request.user_id, membership.event)
+        if gathered.stay_end != 0:
+            await self._sections.whole_state(request, gathered, moment.sent, moment.token)
+        if gathered.stay_end is not None:
+            await self._sections.own_membership(request, gathered, membership.event)
         return _Work(membership, room, news, gathered, whole=True)
 
     async def _gather_joined(
@@ -187,17 +202,16 @@ class RoomAnswers:
             gathered = Gathered(room, version)
             if request.full_state:
                 await self._sections.whole_state(request, gathered, moment.sent, moment.token)
-            return _Work(membership, room, room_news, gathered, whole=False, members_changed=False)
+            return _Work(membership, room, room_news, gathered, whole=False)
         timeline = request.filter.room.timeline
         gathered = await self._timelines.since(room, request.user_id, room_news, room_news.last, timeline)
+        if not room_news.at_hand() or any(_concerns_summary(item) for item in room_news.items):
+            gathered.summary = await self._sections.summary(room, request.user_id)
         if request.full_state:
             await self._sections.whole_state(request, gathered, moment.sent, moment.token)
         else:
             await self._sections.changed_state(request, gathered, room_news.first, moment.sent, moment.token)
-        members_changed = not room_news.at_hand() or any(
-            item.kept.event.type == MEMBER for item in room_news.items
-        )
-        return _Work(membership, room, room_news, gathered, whole=False, members_changed=members_changed)
+        return _Work(membership, room, room_news, gathered, whole=False)
 
     async def _gather_left(
         self, request: SyncRequest, membership: Membership, news: News, moment: Moment
@@ -209,13 +223,27 @@ class RoomAnswers:
             room_news = RoomNews(first=last, last=last)
         before = await self._membership_before(room, request.user_id, room_news)
         timeline = request.filter.room.timeline
-        gathered = await self._timelines.since(room, request.user_id, room_news, last, timeline)
+        own = membership.event
+        gathered = await self._timelines.since(room, request.user_id, room_news, last, timeline, own=own)
+        gathered.stay_end = await self._timelines.stay_end(request.user_id, own)
         if before == "join":
             await self._sections.changed_state(request, gathered, room_news.first, moment.sent, moment.token)
         else:
             # Who came and went between two syncs was not told what happened before they came.
             gathered.limited = True
+            if gathered.stay_end >= room_news.first:
+                await self._sections.whole_state(request, gathered, moment.sent, moment.token)
+        await self._sections.own_membership(request, gathered, own)
         return _Work(membership, room, room_news, gathered, whole=False)
+
+    async def _forgotten(self, request: SyncRequest, room_id: str) -> Membership | None:
+        """The user's membership of a room that they left since their token, and have forgotten already."""
+        membership = await rooms_store.membership(self._database, request.user_id, room_id)
+        if membership is None or request.since is None or membership.membership not in ("leave", "ban"):
+            return None
+        known = await timeline_store.version_at(self._database, membership.room, request.since.position)
+        left = await self._timelines.version_of(membership.event)
+        return membership if known is not None and left > known else None
 
     async def _membership_before(self, room: Room, user_id: str, news: RoomNews) -> str:
         """The user's membership before the news began."""
@@ -254,9 +282,7 @@ class RoomAnswers:
                 if section is not None:
                     answer.join.append((_key(work.membership), section))
             else:
-                section = self._left(request, work, shaper)
-                if section is not None:
-                    answer.leave.append((_key(work.membership), section))
+                answer.leave.append((_key(work.membership), self._left(request, work, shaper, room_data)))
             await slices.breathe()
 
     async def _joined(
@@ -272,12 +298,11 @@ class RoomAnswers:
         parts: list[tuple[bytes, bytes]] = []
         if gathered.timeline or gathered.limited or work.whole:
             parts.append((b'"timeline"', self._sections.timeline(gathered, shaper)))
-        if gathered.state or work.whole or (parts and request.use_state_after):
-            name = b'"state_after"' if request.use_state_after else b'"state"'
-            parts.append((name, self._sections.state(gathered, shaper)))
+        if gathered.state or work.whole:
+            parts.append((_state_key(request), self._sections.state(gathered, shaper)))
         ephemeral = await self._ephemera.of_room(
             request,
-            work.room.nid,
+            work.room,
             work.news,
             whole=work.whole,
             typing=work.room.nid in moment.typing,
@@ -291,8 +316,10 @@ class RoomAnswers:
         counted = news is not None and work.membership.room_id in news.unread
         if not parts and not counted:
             return None
-        if work.members_changed:
-            parts.append((b'"summary"', await self._sections.summary(work.room, request.user_id)))
+        if request.use_state_after and not (gathered.state or work.whole):
+            parts.append((_state_key(request), events_json([])))
+        if gathered.summary is not None:
+            parts.append((b'"summary"', orjson.dumps(gathered.summary)))
         parts += await self._unread_parts(request, work.room)
         return object_json(parts)
 
@@ -307,14 +334,26 @@ class RoomAnswers:
             parts.append((b'"unread_thread_notifications"', object_json(threads)))
         return parts
 
-    def _left(self, request: SyncRequest, work: _Work, shaper: EventShaper) -> bytes | None:
-        name = b'"state_after"' if request.use_state_after else b'"state"'
-        return object_json(
-            [
-                (b'"timeline"', self._sections.timeline(work.gathered, shaper)),
-                (name, self._sections.state(work.gathered, shaper)),
-            ]
-        )
+    def _left(
+        self, request: SyncRequest, work: _Work, shaper: EventShaper, room_data: Mapping[str, bytes]
+    ) -> bytes:
+        parts = [
+            (b'"timeline"', self._sections.timeline(work.gathered, shaper)),
+            (_state_key(request), self._sections.state(work.gathered, shaper)),
+        ]
+        data = room_data.get(work.membership.room_id)
+        if data is not None:
+            parts.append((b'"account_data"', data))
+        return object_json(parts)
+
+
+def _state_key(request: SyncRequest) -> bytes:
+    return b'"state_after"' if request.use_state_after else b'"state"'
+
+
+def _concerns_summary(item: TimelineItem) -> bool:
+    """Whether an event may change who is in the room, or whether it is named after them."""
+    return item.kept.event.state_key is not None and item.kept.event.type in _SUMMARISED
 
 
 def _key(membership: Membership) -> bytes:

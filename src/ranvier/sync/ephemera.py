@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from ranvier.protocol.filters import EventFilter
+from ranvier.rooms.heads import Room
 from ranvier.rooms.receipts import Receipt, Receipts
 from ranvier.rooms.typing import Typing
 from ranvier.store import account_data as account_data_store
@@ -26,7 +27,7 @@ class Ephemera:
     async def of_room(
         self,
         request: SyncRequest,
-        room: int,
+        room: Room,
         news: RoomNews | None,
         *,
         whole: bool,
@@ -38,13 +39,17 @@ class Ephemera:
         `typing` and `private` tell whether typing, and the reader's own private receipts, changed.
         """
         wanted = request.filter.room.ephemeral
+        if not wanted.wants_room(room.room_id):
+            return None
         events = []
         if typing and wanted.wants("m.typing", None, {}):
-            content = {"user_ids": self.typing.users(room)}
+            content = {"user_ids": self.typing.users(room.nid)}
             events.append(orjson.dumps({"type": "m.typing", "content": content}))
         if wanted.wants("m.receipt", None, {}):
             content = _receipts_content(
-                await self._receipts_of(request.user_id, room, None if whole else news or RoomNews(), private)
+                await self._receipts_of(
+                    request.user_id, room.nid, None if whole else news or RoomNews(), private
+                )
             )
             if content:
                 events.append(orjson.dumps({"type": "m.receipt", "content": content}))
@@ -74,7 +79,11 @@ class Ephemera:
         wanted = request.filter.room.account_data
         found: dict[str, list[bytes]] = {}
         for row in rows:
-            if wanted.wants(row.type, None, {}) and row.room_id is not None:
+            if (
+                row.room_id is not None
+                and wanted.wants_room(row.room_id)
+                and wanted.wants(row.type, None, {})
+            ):
                 found.setdefault(row.room_id, []).append(_data_event(row.type, row.content))
         return {room_id: events_json(events) for room_id, events in found.items()}
 

@@ -18,15 +18,16 @@ class Trimmed(Exception):
 
 @dataclass(slots=True)
 class RoomNews:
-    """What happened in a room: its timeline's new versions, and receipts.
+    """What happened in a room: its timeline's new versions, receipts, and the numbers of events that were redacted.
 
-    `items` are the new events, if all of them were at hand.
+    `items` are the new events, if all of them were at hand, as they were when they were new.
     """
 
     first: int = 0
     last: int = 0
     items: list[TimelineItem] = field(default_factory=list)
     receipts: list[Entry] = field(default_factory=list)
+    redacted: set[int] = field(default_factory=set)
 
     def add(self, entry: Entry) -> None:
         """Take in an entry about the room."""
@@ -38,6 +39,8 @@ class RoomNews:
                 self.items.append(entry.payload)
         elif entry.kind == Kind.RECEIPT:
             self.receipts.append(entry)
+        elif entry.kind == Kind.REDACTION:
+            self.redacted.add(int(entry.ref))
 
     def at_hand(self) -> bool:
         """Whether `items` holds every new version."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from ranvier.protocol.filters import Filter
+from ranvier.protocol.filters import EventFilter, Filter
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Heads, Room
 from ranvier.rooms.relations import Relations
@@ -71,25 +71,23 @@ class RoomSections:
         """The state of a room that the reader has nothing of yet."""
         wanted = request.filter.room.state
         lazy = sent is not None
-        state = await self._timelines.state_at(gathered.room, gathered.version, members=not lazy)
+        state = await self._timelines.state_at(gathered.room, gathered.state_end, members=not lazy)
         if sent is not None:
-            users = self._named_users(gathered) | {request.user_id}
-            state.update(await self._timelines.members_at(gathered.room, gathered.version, users))
+            users = _named_users(gathered) | {request.user_id}
+            state.update(await self._timelines.members_at(gathered.room, gathered.state_end, users))
         if not request.use_state_after:
             state = gathered.state_before(state)
             if sent is not None:
                 keep = {(MEMBER, user) for user in users}
                 state = {key: kept for key, kept in state.items() if key[0] != MEMBER or key in keep}
-        gathered.state = _wanted(state.values(), wanted)
-        if sent is not None:
-            _remember(sent, token, gathered.state)
+        self._take_state(gathered, state, wanted, sent, token)
 
     async def changed_state(
         self, request: SyncRequest, gathered: Gathered, first: int, sent: SentMembers | None, token: str
     ) -> None:
         """The state that changed between the reader's token and the timeline, or its end."""
         wanted = request.filter.room.state
-        until = gathered.version if request.use_state_after else gathered.start
+        until = gathered.state_end if request.use_state_after else min(gathered.start, gathered.state_end)
         at_hand = bool(gathered.items) and gathered.items[0].version == first
         state: State = {}
         if not at_hand:
@@ -97,23 +95,36 @@ class RoomSections:
         shown = {one.item.version for one in gathered.timeline}
         for item in gathered.items:
             event = item.kept.event
-            if event.state_key is not None and (item.version <= until or item.version not in shown):
+            if event.state_key is None or item.version > gathered.state_end:
+                continue
+            if item.version <= until or item.version not in shown:
                 state[event.type, event.state_key] = item.kept
         if sent is not None:
             state.update(await self._missing_members(request, gathered, state, sent))
-        gathered.state = _wanted(state.values(), wanted)
+        self._take_state(gathered, state, wanted, sent, token)
+
+    async def own_membership(self, request: SyncRequest, gathered: Gathered, nid: int) -> None:
+        """With `state_after`, what became of the reader, where the room's state is not for them any more."""
+        events = await self._events.by_nids([nid]) if request.use_state_after else {}
+        if all(kept.nid != nid for kept in gathered.state):
+            gathered.state += _wanted(events.values(), request.filter.room.state, gathered.room)
+
+    def _take_state(
+        self, gathered: Gathered, state: State, wanted: EventFilter, sent: SentMembers | None, token: str
+    ) -> None:
+        gathered.state = _wanted(state.values(), wanted, gathered.room)
         if sent is not None:
             _remember(sent, token, gathered.state)
 
     async def _missing_members(
         self, request: SyncRequest, gathered: Gathered, state: State, sent: SentMembers
     ) -> State:
-        """Members whom the timeline names and whom the device lacks."""
-        users = self._named_users(gathered)
+        """Members whom the timeline or the summary names and whom the device lacks."""
+        users = _named_users(gathered)
         users -= {key[1] for key in state if key[0] == MEMBER}
         if not users:
             return {}
-        members = await self._timelines.members_at(gathered.room, gathered.version, users)
+        members = await self._timelines.members_at(gathered.room, gathered.state_end, users)
         if not request.use_state_after:
             members = gathered.state_before(members)
         redundant = request.filter.room.state.include_redundant_members
@@ -122,9 +133,6 @@ class RoomSections:
             for key, kept in members.items()
             if key[0] == MEMBER and key[1] in users and (redundant or kept.nid not in sent.certain)
         }
-
-    def _named_users(self, gathered: Gathered) -> set[str]:
-        return {shown.item.kept.event.sender for shown in gathered.timeline}
 
     # Bytes
 
@@ -141,7 +149,7 @@ class RoomSections:
         """The state's JSON."""
         return events_json([shaper.state(kept) for kept in gathered.state])
 
-    async def summary(self, room: Room, user_id: str) -> bytes:
+    async def summary(self, room: Room, user_id: str) -> dict[str, Any]:
         """The room's summary: how many members, and whose names to show where it has none of its own."""
         counts = await self._heads.counts(room)
         head = room.head
@@ -159,7 +167,7 @@ class RoomSections:
                 users = await rooms_store.heroes(self._database, room.nid, ["leave", "ban"], HEROES + 1)
                 others = [user for user in users if user != user_id]
             summary["m.heroes"] = others[:HEROES]
-        return orjson.dumps(summary)
+        return summary
 
     def invite(self, membership: Membership) -> bytes:
         """What an invited user sees of a room."""
@@ -175,10 +183,16 @@ def lazily(wanted: Filter) -> bool:
     return wanted.room.state.lazy_load_members
 
 
-def _wanted(state: Iterable[StoredEvent], wanted: Any) -> list[StoredEvent]:
+def _named_users(gathered: Gathered) -> set[str]:
+    """The users whom a client must be able to name: those who speak, and those whom the room is named after."""
+    heroes = (gathered.summary or {}).get("m.heroes", ())
+    return {*heroes, *(shown.item.kept.event.sender for shown in gathered.timeline)}
+
+
+def _wanted(state: Iterable[StoredEvent], wanted: EventFilter, room: Room) -> list[StoredEvent]:
     if wanted.wants_all():
         return list(state)
-    if wanted.wants_none():
+    if wanted.wants_none() or not wanted.wants_room(room.room_id):
         return []
     return [kept for kept in state if wanted.wants_event(kept.event)]
 

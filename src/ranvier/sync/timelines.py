@@ -1,11 +1,13 @@
 """A room's part of a sync answer, gathered: its timeline and its state, for one reader."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ranvier.protocol.events import Event
 from ranvier.protocol.filters import EventFilter
 from ranvier.protocol.history_visibility import read_membership
+from ranvier.rooms.access import Accesses
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
 from ranvier.rooms.pagination import Place, place_after, place_before
@@ -39,6 +41,8 @@ class Gathered:
     """What a room has for a reader: `version` is the room's at the end of the timeline.
 
     `items` are all versions from some point, at or before the timeline's start, to the end, shown or not.
+    `stay_end` is the version with which the reader left, after which the room's state is none of their concern: the
+    timeline may go on with a ban. `summary` is given where it may have changed.
     """
 
     room: Room
@@ -48,14 +52,21 @@ class Gathered:
     limited: bool = False
     prev_batch: Place | None = None
     state: list[StoredEvent] = field(default_factory=list)
+    stay_end: int | None = None
+    summary: dict[str, Any] | None = None
 
     @property
     def start(self) -> int:
         """The version before the timeline's first event."""
         return self.timeline[0].item.version - 1 if self.timeline else self.version
 
+    @property
+    def state_end(self) -> int:
+        """The last version whose state the reader may know."""
+        return self.version if self.stay_end is None else min(self.version, self.stay_end)
+
     def state_before(self, state: State) -> State:
-        """The state with which the timeline leads to `state`, the one at its end.
+        """The state with which the timeline leads to `state`, the one at `state_end`.
 
         What is changed by an event that the timeline does not show is in it as it is at the end.
         """
@@ -64,7 +75,7 @@ class Gathered:
         settled: set[Key] = set()
         for item in reversed(self.items):
             event = item.kept.event
-            if event.state_key is None or item.version <= start:
+            if event.state_key is None or not start < item.version <= self.state_end:
                 continue
             key = (event.type, event.state_key)
             if item.version not in shown:
@@ -86,6 +97,7 @@ class Timelines:
         heads: Heads,
         events: Events,
         visibility: Visibility,
+        accesses: Accesses,
         longest: int | None = None,
     ) -> None:
         self._database = database
@@ -93,6 +105,7 @@ class Timelines:
         self._heads = heads
         self._events = events
         self._visibility = visibility
+        self._accesses = accesses
         self._longest = longest
 
     def _limit(self, wanted: EventFilter) -> int:
@@ -121,20 +134,23 @@ class Timelines:
                     return int(entry.ref) - 1
         return head.version
 
-    async def whole(self, room: Room, user_id: str, version: int, wanted: EventFilter) -> Gathered:
-        """The newest events up to a version, for one who has none yet."""
+    async def whole(
+        self, room: Room, user_id: str, version: int, wanted: EventFilter, *, own: int = 0
+    ) -> Gathered:
+        """The newest events up to a version, for one who has none yet; `own` as for `since`."""
         gathered = Gathered(room, version)
         limit = self._limit(wanted)
         items: list[TimelineItem] = []
         below = version
-        for _ in range(_PAGES):
+        blocked = _blocks_all(wanted, room)
+        for _ in range(1 if blocked else _PAGES):
             page = await self._page(room, below, max(limit, DEFAULT_LIMIT if wanted.wants_all() else _PAGE))
             if not page:
                 break
             items = [*page, *items]
             below = page[0].version - 1
-            gathered.timeline, cut = await self._show(room, user_id, items, wanted)
-            gathered.limited = cut or below > 0 or len(gathered.timeline) > limit
+            gathered.timeline, cut = await self._show(room, user_id, items, wanted, own)
+            gathered.limited = not blocked and (cut or below > 0 or len(gathered.timeline) > limit)
             if cut or len(gathered.timeline) >= limit:
                 break
         gathered.timeline = gathered.timeline[-limit:] if limit else []
@@ -142,23 +158,41 @@ class Timelines:
         return gathered
 
     async def since(
-        self, room: Room, user_id: str, news: RoomNews, until: int, wanted: EventFilter
+        self, room: Room, user_id: str, news: RoomNews, until: int, wanted: EventFilter, *, own: int = 0
     ) -> Gathered:
-        """What is new in a room that the reader was in all the time, up to a version."""
+        """What is new in a room that the reader was in all the time, up to a version.
+
+        `own` is the number of an event that concerns the reader whatever they may see: it ends their membership.
+        """
         gathered = Gathered(room, until)
         limit = self._limit(wanted)
         if news.at_hand():
-            items = [item for item in news.items if item.version <= until]
+            items = [item for item in await self._as_they_are(news) if item.version <= until]
         else:
             items = await self._heads.timeline(
                 room, until=until, after=news.first - 1, limit=max(limit, _PAGE)
             )
-        shown, cut = await self._show(room, user_id, items, wanted)
+        shown, cut = await self._show(room, user_id, items, wanted, own)
         complete = not items or items[0].version == news.first
-        gathered.limited = cut or len(shown) > limit or not complete
+        blocked = _blocks_all(wanted, room)
+        gathered.limited = not blocked and (cut or len(shown) > limit or not complete)
         gathered.timeline = shown[-limit:] if limit else []
         self._place_prev_batch(gathered, items)
         return gathered
+
+    async def _as_they_are(self, news: RoomNews) -> Sequence[TimelineItem]:
+        """The new events without what was redacted since they were new."""
+        if not news.redacted:
+            return news.items
+        now = await self._events.by_nids(list(news.redacted))
+
+        def fresh(kept: StoredEvent) -> StoredEvent:
+            return now.get(kept.nid, kept)
+
+        return [
+            replace(item, kept=fresh(item.kept), replaced=fresh(item.replaced) if item.replaced else None)
+            for item in news.items
+        ]
 
     async def _page(self, room: Room, until: int, limit: int) -> Sequence[TimelineItem]:
         recent = await self._heads.recent(room)
@@ -169,13 +203,15 @@ class Timelines:
         return await self._heads.timeline(room, until=until, limit=limit)
 
     async def _show(
-        self, room: Room, user_id: str, items: Sequence[TimelineItem], wanted: EventFilter
+        self, room: Room, user_id: str, items: Sequence[TimelineItem], wanted: EventFilter, own: int
     ) -> tuple[list[Shown], bool]:
         """What the reader may see and wants of these, and whether it was cut.
 
         It begins after the last change of state that the reader may not see: who is given the state before it and
         what came since could not know of that.
         """
+        if _blocks_all(wanted, room):
+            return [], False
         head = await self._heads.fault_in(room, [user_id])
         cut = False
         if all_joined_throughout(head, user_id, [item.kept for item in items]):
@@ -183,6 +219,7 @@ class Timelines:
         else:
             seen = await self._visibility.filter(room, user_id, [item.kept for item in items])
             by_nid = {one.kept.nid: one.membership for one in seen}
+            by_nid |= {i.kept.nid: read_membership(i.kept.event.content) for i in items if i.kept.nid == own}
             hidden = [i.version for i in items if i.kept.event.is_state and i.kept.nid not in by_nid]
             after = hidden[-1] if hidden else 0
             cut = any(item.version < after and item.kept.nid in by_nid for item in items)
@@ -238,6 +275,15 @@ class Timelines:
         kept = (await self._events.by_nids([nid])).get(nid)
         return kept.timeline_version if kept is not None else 0
 
+    async def stay_end(self, user_id: str, nid: int) -> int:
+        """The version with which the user's last stay in the room ended, 0 if they never were in it.
+
+        `nid` is the number of the event that makes them what they are now, not in the room.
+        """
+        events = await self._events.by_nids([nid])
+        end = await self._accesses.end_of_stay(user_id, events[nid]) if nid in events else None
+        return end.timeline_version if end is not None else 0
+
     async def membership_of(self, nid: int | None) -> str:
         """The membership that an event sets, by its number."""
         events = await self._events.by_nids([nid]) if nid is not None else {}
@@ -260,6 +306,11 @@ class Timelines:
         before = await state_store.at(self._database, old)
         after = await state_store.at(self._database, new)
         return {key: nid for key, nid in after.items() if before.get(key) != nid}
+
+
+def _blocks_all(wanted: EventFilter, room: Room) -> bool:
+    """Whether nothing of the room can pass, however much of it were given."""
+    return not wanted.wants_room(room.room_id) or (wanted.limit != 0 and wanted.wants_none())
 
 
 def _is_heard(event: Event, ignored: frozenset[str]) -> bool:
