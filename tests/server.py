@@ -304,8 +304,10 @@ class ServerProcess:
                     said = await asyncio.wait_for(loop.sock_recv(heard, 100), 0.1)
                 except TimeoutError:
                     if self.process.poll() is not None or loop.time() > deadline:
+                        status = self.process.poll()
                         await self.kill()
-                        raise RuntimeError(f"the server did not start; its log:\n{self.words()}") from None
+                        message = f"the server did not start (status {status}); its log:\n{self.words()}"
+                        raise RuntimeError(message) from None
                     continue
                 assert said == b"READY=1", said
                 return

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from tests.server import Server, UserClient, start_server
 
+from ranvier.rooms.appending import Appending, Draft, Proposal
+from ranvier.rooms.heads import Heads
+
 SENDERS = 12
 
 
@@ -68,11 +71,16 @@ async def test_members_who_have_not_spoken_yet_get_a_word_in(restarted):
     await asyncio.gather(*talks)
 
 
-async def test_what_was_set_is_read_at_once_where_memory_holds_hardly_a_room(
-    database_settings: dict[str, Any], tmp_path: Path
-):
-    server = await start_server(tmp_path, database=database_settings, caches={"global_factor": 0.0001})
-    alice = await server.register("alice")
+@pytest.fixture
+async def forgetful(database_settings: dict[str, Any], tmp_path: Path) -> AsyncIterator[Server]:
+    """A server whose memory holds hardly a room."""
+    made = await start_server(tmp_path, database=database_settings, caches={"global_factor": 0.0001})
+    yield made
+    await made.close()
+
+
+async def test_what_was_set_is_read_at_once_where_memory_holds_hardly_a_room(forgetful: Server):
+    alice = await forgetful.register("alice")
     rooms = [await alice.create_room() for _ in range(10)]
 
     async def set_and_read(room_id: str) -> None:
@@ -86,4 +94,21 @@ async def test_what_was_set_is_read_at_once_where_memory_holds_hardly_a_room(
             await alice.create_room()
 
     await asyncio.gather(push_out(), *(set_and_read(room_id) for room_id in rooms))
-    await server.close()
+
+
+async def test_a_room_that_was_pushed_out_of_memory_is_read_anew_when_an_old_request_appends_to_it(
+    forgetful: Server,
+):
+    parts = forgetful.composition.parts
+    heads, appending = parts.get(Heads), parts.get(Appending)
+    alice = await forgetful.register("alice")
+    room_id = await alice.create_room()
+    held = await heads.get(room_id)
+    for _ in range(150):
+        await alice.create_room()
+    assert heads.at_hand(room_id) is None
+    await alice.get(f"/_matrix/client/v3/rooms/{room_id}/state/m.room.topic")
+    assert held is not None and heads.at_hand(room_id) not in (None, held)
+    await appending.append(Proposal(held, [Draft(alice.user_id, "m.room.topic", {"topic": "new"}, "")]))
+    shown = await alice.get(f"/_matrix/client/v3/rooms/{room_id}/state/m.room.topic")
+    assert shown.ok() == {"topic": "new"}

@@ -12,6 +12,8 @@ from ranvier.store.rooms import Membership
 
 _MEMBERSHIPS = 400_000
 """Memberships held in all."""
+_PATIENCE = 500
+"""Times that memory is given to catch up with the store before what the store says is taken as it is."""
 
 
 class UserMemberships:
@@ -45,6 +47,7 @@ class UserRooms:
 
     async def of(self, user_id: str) -> UserMemberships:
         """The user's memberships as of the newest commit that this process knows of."""
+        attempts = 0
         while True:
             found = self._users.get(user_id)
             if found is not None:
@@ -53,10 +56,11 @@ class UserRooms:
             async with self._database.snapshot() as reader:
                 tip = await log.read_tip(reader)
                 rows = {m.room_id: m for m in await store.memberships_of(reader, user_id)}
-            if changes == self._changes and tip <= self._tail.tip:
+            if changes == self._changes and (tip <= self._tail.tip or attempts > _PATIENCE):
                 self._keep(user_id, UserMemberships(rows))
             else:
                 # The store is ahead of memory by a commit that is about to be heard of.
+                attempts += 1
                 await asyncio.sleep(0)
 
     def _keep(self, user_id: str, memberships: UserMemberships) -> None:
