@@ -1,12 +1,17 @@
 """Room state: what it is now, and what it was before any event.
 
-Historical state is a *line*: a row of versions, each of which changes one key or more. The state at (line, version) is,
-for every key, the newest change of the line up to that version; what the line says nothing of comes from the parent
-that it started from. A room without forks is one line, so a state event costs one narrow row, and one key at any
-moment is one look-up in an index.
+Historical state is a *line*: a row of versions, each of which changes one key. The state at (line, version) is, for
+every key, the newest change of the line up to that version; what the line says nothing of comes from the parent that
+it started from, whose versions it goes on with. A room without forks is one line, so a state event costs one narrow
+row, and one key at any moment is one look-up in an index.
+
+A line grows at its newest version only: what builds on an older one, or on a line that another may be growing, forks.
+A room's head alone grows the line that it is on, as the timeline's row is what decides there. A merge of several
+states takes one of them and makes the changes that lead from it to the resolved state.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import orjson
@@ -16,6 +21,13 @@ from ranvier.store.tuples import slices, table_of
 
 Key = tuple[str, str]
 """(type, state_key)."""
+
+
+MOST_STEPS = 9
+"""Lines that a look-up of one key may have to ask, however states were forked."""
+
+
+_CHANGE_COLUMNS = "line, type, state_key, version, event"
 
 
 class Root(NamedTuple):
@@ -28,15 +40,64 @@ class Root(NamedTuple):
 async def insert_lines(
     transaction: Transaction, rows: Sequence[tuple[int, int, int | None, int | None]]
 ) -> None:
-    """New lines: (line, room, parent line, parent version)."""
+    """New lines: (line, room, parent line, parent version). A line with a parent is made by `fork`."""
     await transaction.insert("state_lines", "line, room, parent_line, parent_version", rows)
 
 
 async def insert_changes(
     transaction: Transaction, rows: Sequence[tuple[int, str, str, int, int | None]]
 ) -> None:
-    """Changes: (line, type, state_key, version, event's number or None where the key went away)."""
-    await transaction.insert("state_changes", "line, type, state_key, version, event", rows)
+    """Changes, one for each version of a line: (line, type, state_key, version, event's number or None).
+
+    None is where the key went away.
+    """
+    await transaction.insert("state_changes", _CHANGE_COLUMNS, rows)
+
+
+async def extend(transaction: Transaction, root: Root, changes: Mapping[Key, int | None]) -> Root | None:
+    """The state after changes at a line's newest version; None if the line has gone on from there already.
+
+    Not for a line that a room's head is on, unless the same transaction moves the head.
+    """
+    rows = [
+        (root.line, *key, root.version + place, event)
+        for place, (key, event) in enumerate(changes.items(), 1)
+    ]
+    # Whoever has the first of the versions has them all.
+    if rows and not await transaction.insert(
+        "state_changes", _CHANGE_COLUMNS, rows[:1], "(line, version) DO NOTHING"
+    ):
+        return None
+    await insert_changes(transaction, rows[1:])
+    return Root(root.line, root.version + len(rows))
+
+
+async def fork(
+    transaction: Transaction, line: int, room: int, parent: Root, *, most_steps: int = MOST_STEPS
+) -> Root:
+    """The same state as the parent's, on a new line that nobody else grows yet.
+
+    Where lines already start from lines many times over, the nearest are copied into the new one, together with
+    each further that is less than twice as long as what is copied. So the number of steps stays bounded, and a
+    change is copied about as often as the logarithm of their number says.
+    """
+    steps = await _ancestry(transaction, parent)
+    if len(steps) < most_steps:
+        await insert_lines(transaction, [(line, room, *parent)])
+        return Root(line, parent.version)
+    lengths = [step.version - start.version for step, start in pairwise(steps)]
+    count, copied = 1, lengths[0]
+    while count < len(lengths) and lengths[count] < 2 * copied:
+        copied += lengths[count]
+        count += 1
+    start = steps[count]
+    changes = await _since(transaction, steps, start)
+    await insert_lines(transaction, [(line, room, *start)])
+    await insert_changes(
+        transaction,
+        [(line, *key, start.version + place, event) for place, (key, event) in enumerate(changes.items(), 1)],
+    )
+    return Root(line, start.version + len(changes))
 
 
 async def set_current(transaction: Transaction, rows: Sequence[tuple[int, str, str, int]]) -> None:
@@ -93,34 +154,40 @@ async def all_members(reader: Reader, room: int) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+_STEPS = (
+    "WITH RECURSIVE steps(depth, line, version) AS (SELECT 0, CAST($1 AS BIGINT), CAST($2 AS BIGINT) UNION ALL "
+    "SELECT s.depth + 1, l.parent_line, l.parent_version FROM steps s JOIN state_lines l ON l.line = s.line "
+    "WHERE l.parent_line IS NOT NULL) SELECT line, version FROM steps ORDER BY depth"
+)
+
+
 async def _ancestry(reader: Reader, root: Root) -> list[Root]:
     """The root and those that its line started from, nearest first."""
-    roots = [root]
-    while True:
-        row = await reader.fetch_row(
-            "SELECT parent_line, parent_version FROM state_lines WHERE line = $1", roots[-1].line
-        )
-        if row is None or row[0] is None:
-            return roots
-        roots.append(Root(row[0], row[1]))
+    return [Root(row[0], row[1]) for row in await reader.fetch(_STEPS, *root)]
 
 
-async def at(reader: Reader, root: Root) -> dict[Key, int]:
-    """The whole state at a root: events' numbers by key."""
+async def at(reader: Reader, root: Root, *, members: bool = True) -> dict[Key, int]:
+    """The whole state at a root, memberships left out unless they are wanted: events' numbers by key.
+
+    Reads every change of the lines (without members: every other change), so it may be long in old, big rooms.
+    """
+    # In the order of the index by key nothing is sorted, and the last row of each key is its newest.
+    sql = "SELECT type, state_key, event FROM state_changes WHERE line = $1 AND version <= $2"
+    order = "ORDER BY type, state_key, version"
+    parts = [""] if members else ["AND type < 'm.room.member'", "AND type > 'm.room.member'"]
     state: dict[Key, int | None] = {}
     for step in reversed(await _ancestry(reader, root)):
-        rows = await reader.fetch(
-            "SELECT type, state_key, event FROM state_changes WHERE line = $1 AND version <= $2 ORDER BY version",
-            step.line,
-            step.version,
-        )
-        state.update({(row[0], row[1]): row[2] for row in rows})
+        for part in parts:
+            rows = await reader.fetch(f"{sql} {part} {order}", *step)
+            state.update({(row[0], row[1]): row[2] for row in rows})
     return {key: event for key, event in state.items() if event is not None}
 
 
-async def after(reader: Reader, root: Root, change: tuple[Key, int] | None) -> dict[Key, int]:
-    """The whole state once a change, if any, was made at a root."""
-    state = await at(reader, root)
+async def after(
+    reader: Reader, root: Root, change: tuple[Key, int] | None, *, members: bool = True
+) -> dict[Key, int]:
+    """The state once a change, if any, was made at a root; memberships are left out unless they are wanted."""
+    state = await at(reader, root, members=members)
     if change is not None:
         state[change[0]] = change[1]
     return state
@@ -128,50 +195,37 @@ async def after(reader: Reader, root: Root, change: tuple[Key, int] | None) -> d
 
 async def keys_at(reader: Reader, root: Root, keys: Sequence[Key]) -> dict[Key, int]:
     """Some keys of the state at a root; those that it lacks are left out."""
-    found: dict[Key, int | None] = {}
-    wanted = list(keys)
-    for step in await _ancestry(reader, root):
-        missing = []
-        for kind, state_key in wanted:
-            row = await reader.fetch_row(
-                "SELECT event FROM state_changes WHERE line = $1 AND type = $2 AND state_key = $3 AND version <= $4 "
-                "ORDER BY version DESC LIMIT 1",
-                step.line,
-                kind,
-                state_key,
-                step.version,
-            )
-            if row is None:
-                missing.append((kind, state_key))
-            else:
-                found[kind, state_key] = row[0]
-        wanted = missing
-        if not wanted:
-            break
-    return {key: event for key, event in found.items() if event is not None}
+    events = await values_at(reader, [(root, key) for key in keys])
+    return {key: event for key, event in zip(keys, events, strict=True) if event is not None}
+
+
+_GONE = -1
+"""Stands for the event of a key that went away, where nothing stands for a line that doesn't know the key."""
 
 
 async def values_at(reader: Reader, wanted: Sequence[tuple[Root, Key]]) -> list[int | None]:
-    """For each root and key, the event's number; one query for all that their own lines know of."""
-    found: dict[tuple[int, int, str, str], int | None] = {}
+    """For each root and key, the event's number; one query for all, in portions."""
+    nearest: dict[tuple[int, int, str, str], int] = {}
     rows = [(root.line, root.version, *key) for root, key in wanted]
-    for part in slices(rows):
+    for part in slices(list(dict.fromkeys(rows))):
         table, values = table_of(part, ("BIGINT", "BIGINT", "TEXT", "TEXT"))
         answers = await reader.fetch(
-            f"WITH wanted(line, version, type, state_key) AS ({table}) "  # noqa: S608
-            "SELECT w.line, w.version, w.type, w.state_key, (SELECT s.event FROM state_changes s "
-            "WHERE s.line = w.line AND s.type = w.type AND s.state_key = w.state_key AND s.version <= w.version "
-            "ORDER BY s.version DESC LIMIT 1) FROM wanted w",
+            f"WITH RECURSIVE wanted(line, version, type, state_key) AS ({table}), "  # noqa: S608
+            "steps(of_line, of_version, depth, line, version) AS ("
+            "SELECT DISTINCT line, version, 0, line, version FROM wanted UNION ALL "
+            "SELECT s.of_line, s.of_version, s.depth + 1, l.parent_line, l.parent_version FROM steps s "
+            "JOIN state_lines l ON l.line = s.line WHERE l.parent_line IS NOT NULL) "
+            "SELECT w.line, w.version, w.type, w.state_key, (SELECT COALESCE(c.event, -1) FROM state_changes c "
+            "WHERE c.line = s.line AND c.type = w.type AND c.state_key = w.state_key AND c.version <= s.version "
+            "ORDER BY c.version DESC LIMIT 1) FROM wanted w "
+            "JOIN steps s ON s.of_line = w.line AND s.of_version = w.version ORDER BY s.depth",
             *values,
         )
-        found.update({(a[0], a[1], a[2], a[3]): a[4] for a in answers})
-    forked = await _with_parent(reader, {row[0] for row in rows if found[row] is None})
-    return [
-        (await keys_at(reader, root, [key])).get(key)
-        if found[row] is None and root.line in forked
-        else found[row]
-        for (root, key), row in zip(wanted, rows, strict=True)
-    ]
+        for line, version, kind, state_key, event in answers:
+            if event is not None:
+                nearest.setdefault((line, version, kind, state_key), event)
+    found = (nearest.get(row, _GONE) for row in rows)
+    return [event if event != _GONE else None for event in found]
 
 
 async def _with_parent(reader: Reader, lines: set[int]) -> set[int]:
@@ -202,15 +256,18 @@ async def story(
     """All changes of some keys on a line, (version, event's number), oldest first; None if it has a parent."""
     if await _with_parent(reader, {line}):
         return None
-    told = {}
-    for key in keys:
+    told: dict[Key, list[tuple[int, int | None]]] = {key: [] for key in keys}
+    for part in slices(keys):
+        table, values = table_of(part, ("TEXT", "TEXT"), first=2)
         rows = await reader.fetch(
-            "SELECT version, event FROM state_changes WHERE line = $1 AND type = $2 AND state_key = $3 "
-            "ORDER BY version",
+            f"WITH wanted(type, state_key) AS ({table}) SELECT c.type, c.state_key, c.version, c.event "  # noqa: S608
+            "FROM (SELECT DISTINCT type, state_key FROM wanted) w JOIN state_changes c "
+            "ON c.line = $1 AND c.type = w.type AND c.state_key = w.state_key ORDER BY c.version",
             line,
-            *key,
+            *values,
         )
-        told[key] = [(row[0], row[1]) for row in rows]
+        for kind, state_key, version, event in rows:
+            told[kind, state_key].append((version, event))
     return told
 
 
@@ -224,6 +281,45 @@ async def changes_between(reader: Reader, line: int, after: int, until: int) -> 
         until,
     )
     return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def changes_from(reader: Reader, old: Root, new: Root) -> dict[Key, int | None]:
+    """How the state at one root differs from that at any other: the newer's event of each such key, None for none.
+
+    Reads only what changed since the two parted.
+    """
+    olds, news = await _ancestry(reader, old), await _ancestry(reader, new)
+    parting = _parting(olds, news)
+    if parting is None:
+        before: dict[Key, int | None] = {**await at(reader, old)}
+        after: dict[Key, int | None] = {**await at(reader, new)}
+    else:
+        before, after = await _since(reader, olds, parting), await _since(reader, news, parting)
+        shared = list(before.keys() ^ after.keys())
+        known = await keys_at(reader, parting, shared)
+        for key in shared:
+            (after if key in before else before)[key] = known.get(key)
+    keys = before.keys() | after.keys()
+    return {key: after.get(key) for key in keys if before.get(key) != after.get(key)}
+
+
+def _parting(olds: Sequence[Root], news: Sequence[Root]) -> Root | None:
+    """The newest root that is in the past of both."""
+    versions = dict(olds)
+    for root in news:
+        if root.line in versions:
+            return Root(root.line, min(root.version, versions[root.line]))
+    return None
+
+
+async def _since(reader: Reader, steps: Sequence[Root], start: Root) -> dict[Key, int | None]:
+    """What changed on the way from a root to the nearest of the steps that lead back to it."""
+    way = list(steps[: [step.line for step in steps].index(start.line) + 1])
+    changes: dict[Key, int | None] = {}
+    for step in reversed(way):
+        # A line goes on with its parent's versions, so all that is newer than the start counts.
+        changes.update(await changes_between(reader, step.line, start.version, step.version))
+    return changes
 
 
 async def had_membership_since(
