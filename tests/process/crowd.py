@@ -239,7 +239,7 @@ class Reader(Member):
         room_id = self.random.choice(self.room_ids)
         if self.seen[room_id] and self.random.random() < 0.5:
             event_id = self.seen[room_id][-1]
-            self.receipts.setdefault(room_id, set()).add(event_id)
+            self.receipts.setdefault(room_id, {""}).add(event_id)
             path = path_of(V3, "rooms", room_id, "receipt", "m.read", event_id)
             (await self.client.post(path, json={})).ok()
             self.receipts[room_id] = {event_id}
@@ -281,13 +281,15 @@ class Reader(Member):
             pass
         whole = await self.client.sync()
         for room_id, possible in self.receipts.items():
-            events = whole["rooms"]["join"][room_id]["ephemeral"]["events"]
+            events = whole["rooms"]["join"][room_id].get("ephemeral", {"events": []})["events"]
             shown = {
                 event_id
                 for event in events
                 for event_id, kinds in event["content"].items()
                 if event["type"] == "m.receipt" and self.client.user_id in kinds.get("m.read", {})
             }
+            # The empty one stands for none: no receipt was answered yet.
+            shown = shown or {""}
             assert len(shown) == 1 and shown <= possible, f"{shown} is shown as read, and not {possible}"
             self.receipts[room_id] = shown
 
