@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import bcrypt
@@ -66,6 +67,38 @@ async def test_too_many_wrong_passwords_stop_the_right_one_for_a_while(floor: Fl
         await floor.logins.with_password(ALICE, PASSWORD, Wish())
     floor.clock.pass_by(MINUTE)
     await floor.logins.with_password(ALICE, PASSWORD, Wish())
+
+
+async def test_many_wrong_passwords_at_once_count_like_one_after_the_other(floor: Floor):
+    await floor.make("alice")
+    attempts = [floor.logins.with_password(ALICE, f"guess {n}", Wish()) for n in range(20)]
+    found = await asyncio.gather(*attempts, return_exceptions=True)
+    errcodes = sorted(refusal.errcode for refusal in found if isinstance(refusal, Refusal))
+    assert errcodes == ["M_FORBIDDEN"] * 3 + ["M_LIMIT_EXCEEDED"] * 17
+
+
+async def test_a_crowd_of_attempts_at_one_account_does_not_keep_others_waiting(floor: Floor):
+    await floor.make("alice")
+    await floor.make("bob")
+    bob = {"type": "m.id.user", "user": "bob"}
+    crowd = [asyncio.ensure_future(floor.logins.with_password(ALICE, PASSWORD, Wish())) for _ in range(60)]
+    await asyncio.sleep(0)
+    await floor.logins.with_password(bob, PASSWORD, Wish())
+    assert sum(not attempt.done() for attempt in crowd) > 40
+    found = await asyncio.gather(*crowd, return_exceptions=True)
+    assert [one.errcode for one in found if isinstance(one, Refusal)] == ["M_LIMIT_EXCEEDED"] * 10
+
+
+async def test_an_address_that_nobody_has_can_not_be_told_from_one_that_somebody_has(floor: Floor):
+    await floor.make("alice")
+    await floor.write(threepids.add, USER, "email", "alice@example.org", 1)
+    for name in ("alice", "bob"):
+        address = {"type": "m.id.thirdparty", "medium": "email", "address": f"{name}@example.org"}
+        found = await asyncio.gather(
+            *(floor.logins.with_password(address, "wrong", Wish()) for _ in range(4)), return_exceptions=True
+        )
+        errcodes = sorted(one.errcode for one in found if isinstance(one, Refusal))
+        assert errcodes == [*["M_FORBIDDEN"] * 3, "M_LIMIT_EXCEEDED"]
 
 
 async def test_logging_in_with_a_device_again_ends_its_former_login_and_keeps_its_name(floor: Floor):

@@ -3,7 +3,10 @@
 Source: Client-Server API, "Identifier types".
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from ranvier.accounts.limits import AttemptLimits
@@ -16,6 +19,14 @@ from ranvier.store.database import Database, Transaction
 from ranvier.store.writer import Writer
 
 _WRONG = "The user name or the password is wrong."
+_WAITING = 50
+"""Attempts with passwords of one user that may wait for each other."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
 
 
 class Credentials:
@@ -34,11 +45,13 @@ class Credentials:
         self._writer = writer
         self._passwords = passwords
         self._limits = limits
+        self._turns: dict[str, _Turn] = {}
 
     async def resolve(self, identifier: Mapping[str, Any]) -> str:
         """The user that the identifier means, as a user id, whether there is such a user or not.
 
-        Refuses addresses that nobody here has (M_FORBIDDEN) and unknown forms.
+        An address that nobody here has stands for itself, so that its password takes as long to refuse as any other.
+        Refuses unknown forms.
         """
         kind = _text(identifier, "type")
         if kind == "m.id.user":
@@ -68,17 +81,35 @@ class Credentials:
         canonical = _canonical(medium, address)
         if "\0" in medium + canonical or len(canonical) > 512:
             raise forbidden(_WRONG)
-        user_id = await threepids.owner(self._database, medium, canonical)
-        if user_id is None:
-            raise forbidden(_WRONG)
-        return user_id
+        return await threepids.owner(self._database, medium, canonical) or f"{medium}:{canonical}"
 
     async def check(self, user_id: str, password: str) -> Account:
         """The account, if that is its password.
 
         Wrong passwords count against the limit "login_failed_attempts", which also stops the right one for a while.
         """
-        self._limits.check("login_failed_attempts", user_id)
+        async with self._turn(user_id):
+            self._limits.check("login_failed_attempts", user_id)
+            return await self._check(user_id, password)
+
+    @asynccontextmanager
+    async def _turn(self, user_id: str) -> AsyncIterator[None]:
+        """One after the other for each user: many attempts at once must not overtake the count of failures."""
+        turn = self._turns.setdefault(user_id, _Turn())
+        if turn.wanted >= _WAITING:
+            raise Refusal(
+                "M_LIMIT_EXCEEDED", "Too many log in to this account at this moment.", retry_after_ms=5000
+            )
+        turn.wanted += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.wanted -= 1
+            if not turn.wanted:
+                del self._turns[user_id]
+
+    async def _check(self, user_id: str, password: str) -> Account:
         account = await accounts.find(self._database, user_id)
         stored = account.password_hash if account is not None else None
         right = await self._passwords.verify(password, stored)
