@@ -25,6 +25,10 @@ from ranvier.store.writer import Writer
 _RANDOM_NAME = 12
 
 
+def _nobody_counts() -> None:
+    pass
+
+
 def _nobody_owns(user_id: str) -> bool:
     return False
 
@@ -80,11 +84,16 @@ class Registration:
         self._now = now
 
     async def register(
-        self, operation: str, body: dict[str, Any], wish: Wish | None = None
+        self,
+        operation: str,
+        body: dict[str, Any],
+        wish: Wish | None = None,
+        count: Callable[[], None] = _nobody_counts,
     ) -> tuple[str, Session | None]:
         """Register as the client asks; answers the user id, and the first login unless it wants none.
 
-        `wish` says where the client asks from; what it wishes of its device stands in the body.
+        `wish` says where the client asks from; what it wishes of its device stands in the body. `count` is called
+        when all that is left is to make the account, and may refuse.
 
         Raises `AuthenticationNeeded` until a flow is done; M_FORBIDDEN where registration is closed.
         """
@@ -109,6 +118,7 @@ class Registration:
             raise Refusal("M_MISSING_PARAM", "The body lacks 'password'.")
         user_id = self.user_id_of(name) if name is not None else await self._draw_name()
         inhibit = _flag(wanted, "inhibit_login")
+        count()
         session = await self.create(NewAccount(user_id, password), None if inhibit else wish, passed)
         return user_id, session
 

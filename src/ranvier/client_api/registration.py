@@ -26,9 +26,11 @@ async def register(request: Request, registration: Registration, limits: Limits)
     address = address_key(request.client_address)
     limits.check("registration", address)
     user_id, session = await registration.register(
-        "POST /register", body, Wish(address=request.client_address, user_agent=request.header(b"user-agent"))
+        "POST /register",
+        body,
+        Wish(address=request.client_address, user_agent=request.header(b"user-agent")),
+        lambda: limits.count("registration", address),
     )
-    limits.bucket("registration").take(address)
     if session is not None:
         return session.to_json()
     answer: dict[str, Any] = {"user_id": user_id, "home_server": server_name_of(user_id)}
