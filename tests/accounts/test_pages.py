@@ -128,6 +128,18 @@ async def test_a_page_shows_nothing_of_what_the_address_holds_as_markup(server: 
     assert b"onAuthDone" not in posted.body
 
 
+async def test_a_form_of_very_many_fields_is_refused(server: Server):
+    page = f"{FALLBACK}/m.login.password/fallback/web"
+    answer = await server.client.post(page, query={"session": "x"}, body=b"token=a&" * 30, valid=False)
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+
+
+async def test_no_other_site_may_frame_a_page(server: Server):
+    page = f"{FALLBACK}/m.login.dummy/fallback/web"
+    shown = await server.client.get(page, query={"session": "x"}, valid=False)
+    assert "frame-ancestors 'none'" in shown.headers["content-security-policy"]
+
+
 async def test_there_is_no_page_for_a_stage_that_is_not_offered(server: Server):
     answer = await server.client.get(
         f"{FALLBACK}/m.login.sso/fallback/web", query={"session": "x"}, valid=False

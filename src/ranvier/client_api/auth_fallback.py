@@ -11,14 +11,15 @@ from ranvier.accounts.interactive_auth import DUMMY, PASSWORD, REGISTRATION_TOKE
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
 from ranvier.http.response import Response
-from ranvier.protocol.refusal import Refusal, not_found
+from ranvier.protocol.refusal import Refusal, invalid_param, not_found
 
 _PATH = "/_matrix/client/v3/auth/{authType}/fallback/web"
 _HEADERS = [
     (b"content-type", b"text/html; charset=utf-8"),
     (
         b"content-security-policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'self'",
+        b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'self'; "
+        b"frame-ancestors 'none'",
     ),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -62,6 +63,7 @@ _FIELDS = {
         "Confirm",
     ),
 }
+_FIELDS_AT_MOST = 20
 _TITLES = {
     DUMMY: "Confirm",
     REGISTRATION_TOKEN: "Registration token",
@@ -81,15 +83,21 @@ async def submit_auth_fallback(request: Request, authentication: InteractiveAuth
     """Do the stage with what was filled in."""
     stage = request.parameters["authType"]
     session = request.query_required("session")
-    given = parse_qs(request.body.decode("utf-8", "replace"), max_num_fields=20)
-    fields: dict[str, Any] = {
-        name: values[-1] for name, values in given.items() if name in ("token", "password")
-    }
+    fields = _filled_in(request.body)
     try:
         await authentication.complete(session, stage, fields)
     except Refusal as refusal:
         return _form(request, authentication, f"<p><strong>{html.escape(refusal.error)}</strong></p>")
     return _page(stage, _DONE)
+
+
+def _filled_in(body: bytes) -> dict[str, Any]:
+    """The form's fields that a stage may need."""
+    try:
+        given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_FIELDS_AT_MOST)
+    except ValueError as error:
+        raise invalid_param(f"The form has more than {_FIELDS_AT_MOST} fields.") from error
+    return {name: values[-1] for name, values in given.items() if name in ("token", "password")}
 
 
 def _form(request: Request, authentication: InteractiveAuth, failure: str) -> Response:
