@@ -43,6 +43,7 @@ class SharedSecretRegistration:
 
     async def give_nonce(self) -> str:
         """A new nonce, good for one request within a minute."""
+        self._known_secret()
         nonce, now = secrets.token_hex(64), self._now()
         await self._writer.run(
             lambda transaction: registration_tokens.add_nonce(
@@ -56,8 +57,7 @@ class SharedSecretRegistration:
 
         The checks come in the order that scripts rely on. The nonce is spent as soon as it is known, whatever follows.
         """
-        if self._secret is None:
-            raise Refusal("M_UNKNOWN", "Registration with a shared secret is not configured on this server.")
+        secret = self._known_secret()
         await self._spend(body.get("nonce"))
         username = _text(body, "username")
         password = _text(body, "password")
@@ -65,7 +65,7 @@ class SharedSecretRegistration:
         if user_type is not None and user_type not in _USER_TYPES:
             raise Refusal("M_UNKNOWN", f"The user type must be one of {', '.join(_USER_TYPES)}.")
         admin = body.get("admin", False) is True
-        self._check_mac(body, mac_of(self._secret, body["nonce"], username, password, admin, user_type))
+        self._check_mac(body, mac_of(secret, body["nonce"], username, password, admin, user_type))
         refreshable = body.get("refresh_token", False)
         if not isinstance(refreshable, bool):
             raise Refusal("M_UNKNOWN", "'refresh_token' must be true or false.")
@@ -74,6 +74,11 @@ class SharedSecretRegistration:
         new = NewAccount(user_id, password, admin, user_type, displayname=_optional(body, "displayname"))
         session = await self._registration.create(new, None if body.get("inhibit_login") is True else wish)
         return user_id, session
+
+    def _known_secret(self) -> str:
+        if self._secret is None:
+            raise Refusal("M_UNKNOWN", "Registration with a shared secret is not configured on this server.")
+        return self._secret
 
     async def _spend(self, nonce: Any) -> None:
         if nonce is None:
