@@ -162,6 +162,19 @@ async def test_what_is_too_large_or_nobodys_is_refused(
     assert refused.value.errcode == errcode
 
 
+async def test_a_request_that_would_fill_very_many_queues_sends_nothing(
+    to_device: ToDevice, writer: Writer, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    await log_in(writer, [Person(BOB, *(f"D{i}" for i in range(30)))])
+    monkeypatch.setattr("ranvier.encryption.to_device._QUEUED_BYTES", 10_000)
+    to_all = {BOB: {"*": {"body": "x" * 500}}}
+    with pytest.raises(Refusal, match="M_TOO_LARGE"):
+        await to_device.send(ALICE, "PHONE", "m.test", "1", to_all)
+    assert await database.fetch_value("SELECT COUNT(*) FROM to_device_messages") == 0
+    await to_device.send(ALICE, "PHONE", "m.test", "1", {BOB: {"*": {"body": "x" * 100}}})
+    assert await database.fetch_value("SELECT COUNT(*) FROM to_device_messages") == 30
+
+
 async def test_names_have_bounds(to_device: ToDevice):
     for event_type, txn_id in (("x" * 256, "1"), ("m.test", "x" * 256)):
         with pytest.raises(Refusal) as refused:

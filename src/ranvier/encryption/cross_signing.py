@@ -1,5 +1,6 @@
 """Cross-signing keys and the signatures that users put on keys (Client-Server API, "Cross-signing")."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,8 @@ class CrossSigning:
         failures: dict[str, dict[str, dict[str, str]]] = {}
         for user_id, by_key in objects.items():
             for key, value in by_key.items():
+                # Signatures take a while to verify: others may go in between.
+                await asyncio.sleep(0)
                 try:
                     rows += judge.accept(user_id, key, value)
                 except Refusal as refusal:

@@ -80,11 +80,12 @@ class Keys:
             targets += [(user, row.public_key) for user in signing for row in signing[user].values()]
             added = await device_keys.read_signatures(reader, targets, [viewer])
         view = View(viewer, signing, added)
+        named = {user: frozenset(wanted[user]) for user in local}
         found = {
             user: {
                 device: view.device(user, device, keys, names[user][device])
                 for device, keys in owned.get(user, {}).items()
-                if device in names.get(user, {}) and (not wanted[user] or device in wanted[user])
+                if device in names.get(user, {}) and (not named[user] or device in named[user])
             }
             for user in local
         }

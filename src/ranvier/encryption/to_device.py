@@ -1,7 +1,7 @@
 """Messages to devices (Client-Server API, "Send-to-Device messaging")."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -18,6 +18,8 @@ from ranvier.store.writer import Writer
 
 _RECIPIENTS = 10_000
 _MESSAGE_BYTES = 64 * 1024
+_QUEUED_BYTES = 64 * 1024 * 1024
+"""What one request may put into queues, where `*` stands for many devices."""
 _NAME_BYTES = 255
 
 _log = logging.getLogger("ranvier.encryption")
@@ -66,6 +68,7 @@ class ToDevice:
                 for user_id, by_device in local.items()
                 for device, event in _addressed(by_device, devices.get(user_id, {})).items()
             ]
+            _check_bounds(outgoing)
             return await store.write_to_device(transaction, outgoing, now)
 
         for refused in await self._writer.run(write):
@@ -73,6 +76,14 @@ class ToDevice:
                 "a device's queue is full: a message was dropped",
                 extra={"user_id": refused.user_id, "device_id": refused.device_id},
             )
+
+
+def _check_bounds(outgoing: Sequence[Outgoing]) -> None:
+    if len(outgoing) > _RECIPIENTS or sum(len(one.message) for one in outgoing) > _QUEUED_BYTES:
+        raise Refusal(
+            "M_TOO_LARGE",
+            f"These are {len(outgoing)} messages once '*' is written out: too many, or too large, for one request.",
+        )
 
 
 def _event(sender: str, event_type: str, content: dict[str, Any]) -> str:
