@@ -128,6 +128,14 @@ def test_a_film_that_is_too_long_stands_still(tmp_path: Path):
         assert getattr(decode(made.body), "n_frames", 1) == 1
 
 
+def test_a_film_whose_frames_are_much_to_decode_stands_still(tmp_path: Path):
+    data = film(400, 400, 20)
+    for most, frames in ((400_001, 20), (399_000, 1)):
+        made = make(tmp_path, data, 20, 20, animated=True, most=most)
+        assert made.body is not None
+        assert getattr(decode(made.body), "n_frames", 1) == frames
+
+
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path):
     data = picture(1_000, 1_000)
     assert make(tmp_path, data, 32, 32, most=1_000_000).body is not None

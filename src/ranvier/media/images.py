@@ -21,6 +21,8 @@ _SERVED = {
 }
 _MOVING = ("PNG", "GIF", "WEBP", "AVIF")
 _FRAMES = 500
+_DECODED = 8
+"""What may be decoded of a moving image, as a multiple of the pixels that an image may have."""
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
 
@@ -53,8 +55,9 @@ def _make(image: Image.Image, wish: Wish, max_pixels: int) -> Thumbnail:
         return Thumbnail(kind, None)
     made = made or Plan((0, 0, *source), source)
     if moving and wish.animated:
-        frames = _count_frames(image)
-        if frames <= _FRAMES and frames * _pixels(made.size) <= max_pixels:
+        most = min(_FRAMES, _DECODED * max_pixels // max(1, image.width * image.height))
+        frames = _count_frames(image, most)
+        if frames <= most and frames * _pixels(made.size) <= max_pixels:
             return _encode_moving(image, made, frames)
     return _encode_still(image, made, upright=orientation == 1)
 
@@ -75,11 +78,11 @@ def _pixels(size: Box) -> int:
     return size.width * size.height
 
 
-def _count_frames(image: Image.Image) -> int:
-    """Frames of a moving image, counted a little further than what is used."""
+def _count_frames(image: Image.Image, most: int) -> int:
+    """Frames of a moving image, counted to one more than what is used: to look at a frame is to decode it."""
     count = 0
     try:
-        while count <= _FRAMES:
+        while count <= most:
             image.seek(count)
             count += 1
     except EOFError:
