@@ -96,6 +96,14 @@ def test_looking_counts_nothing():
         made.check("login_failed_attempts", "a")
 
 
+def test_what_a_client_names_takes_little_memory():
+    made = Limits({"joins_per_room": RateLimit(0.1, 5)}, Clock())
+    for n in range(100):
+        made.count("joins_per_room", f"{n}" + "x" * 1_000_000)
+    kept = made.bucket("joins_per_room")._full_at
+    assert sum(map(len, kept)) < 30_000
+
+
 def test_a_limit_of_nothing_a_second_allows_its_burst_once():
     clock = Clock()
     made = Limits({"message": RateLimit(0, 2)}, clock)

@@ -1,7 +1,5 @@
 """What any request can rely on, whatever its endpoint: paths, methods, bodies, queries, tokens, errors."""
 
-from typing import Any
-
 import pytest
 from tests.http.place import Place
 from tests.http.raw import RawAnswer, RawConnection, request
@@ -109,6 +107,15 @@ async def test_a_body_that_is_no_json_object_is_refused(place: Place, body: byte
     answer = await ask(place, "PUT", "/json", body)
     assert (answer.status, answer.json["errcode"]) == (400, errcode)
     assert len(answer.json["error"]) > 20
+
+
+async def test_a_body_of_very_many_tiny_values_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ranvier.http.request._VALUES", 1000)
+    answer = await ask(place, "PUT", "/json", b'{"a":[' + b"{}," * 2000 + b"{}]}")
+    assert (answer.status, answer.json["errcode"]) == (413, "M_TOO_LARGE")
+    assert (await ask(place, "PUT", "/json", b'{"a":[' + b"1," * 900 + b"1]}")).status == 200
+    long = b'{"a":[' + b",".join([b'"%s"' % (b"x" * 80)] * 2000) + b"]}"
+    assert (await ask(place, "PUT", "/json", long)).status == 200
 
 
 async def test_json_may_be_nested_deeply_but_not_without_end(place: Place):
@@ -222,12 +229,12 @@ async def test_a_locked_user_may_do_the_little_that_is_allowed(place: Place):
 
 
 async def test_a_bug_is_a_500_that_names_the_request_and_nothing_else(
-    place: Place, capfd: pytest.CaptureFixture[str]
+    place: Place, caplog: pytest.LogCaptureFixture
 ):
     answer = await ask(place, "GET", "/broken?access_token=s3cret")
     assert (answer.status, answer.json["errcode"]) == (500, "M_UNKNOWN")
     assert "secret-looking" not in answer.json["error"]
-    logged: Any = "".join(capfd.readouterr())
+    logged = caplog.text
     assert "KeyError" in logged
     assert "s3cret" not in logged
     assert (await ask(place, "GET", "/open")).status == 200

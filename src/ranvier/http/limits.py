@@ -14,6 +14,7 @@ from ranvier.protocol.refusal import Refusal
 
 _KEYS = 50_000
 """Users or addresses that a bucket remembers at most."""
+_LONGEST_KEY = 255
 _NEVER = 1e9
 """Seconds until a call is allowed again where `per_second` is 0: thirty years."""
 
@@ -81,13 +82,14 @@ class Limits:
 
     def count(self, name: str, key: str) -> None:
         """Count one call of the key (a user id, an address, a room id); refuses it if it comes too soon."""
-        wait = self._buckets[name].take(key)
+        # What a client names may be of any length, and is kept.
+        wait = self._buckets[name].take(key[:_LONGEST_KEY])
         if wait > 0:
             raise too_soon(wait)
 
     def check(self, name: str, key: str) -> None:
         """Refuse if the next call would come too soon, and count nothing: for limits on failures."""
-        wait = self._buckets[name].wait(key)
+        wait = self._buckets[name].wait(key[:_LONGEST_KEY])
         if wait > 0:
             raise too_soon(wait)
 

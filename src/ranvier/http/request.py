@@ -17,6 +17,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _QUERY_FIELDS = 100
 """Fields of a query string that are read at most."""
+_VALUES = 100_000
+"""Values that JSON of any length may hold at most; longer than that it may hold one for each `_BYTES_A_VALUE`."""
+_BYTES_A_VALUE = 64
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 
 
@@ -95,6 +98,8 @@ class Request:
         For requests that wait long: nothing else tells them.
         """
         self.incoming.when_gone = call
+        if call is not None and self.incoming.is_gone:
+            call()
 
     @property
     def is_gone(self) -> bool:
@@ -161,7 +166,8 @@ class Request:
         return text == "true"
 
     def json(self) -> dict[str, Any]:
-        """The body as a JSON object, exactly: no duplicate keys, no NaN, no oversized numbers, bounded depth."""
+        """The body as a JSON object, exactly: no duplicate keys, NaN or oversized numbers, bounded depth and count."""
+        self._check_count()
         try:
             value = canonical_json.decode(self.body)
         except canonical_json.BadJson as error:
@@ -169,6 +175,15 @@ class Request:
         if not isinstance(value, dict):
             raise bad_json("The body must be a JSON object.")
         return value
+
+    def _check_count(self) -> None:
+        """Refuse bodies of very many tiny values: looking at each would keep all others waiting."""
+        body = self.body
+        if len(body) > 2 * _VALUES:
+            # Within texts these count too, which is no matter where there are so many.
+            values = body.count(b",") + body.count(b"{") + body.count(b"[")
+            if values > max(_VALUES, len(body) // _BYTES_A_VALUE):
+                raise Refusal("M_TOO_LARGE", f"The body holds {values} values, which is too many.")
 
     def json_or_empty(self) -> dict[str, Any]:
         """Like `json`, for operations whose body may be left out."""
