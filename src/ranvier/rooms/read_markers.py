@@ -29,15 +29,19 @@ class ReadMarkers:
         self._receipts = receipts
 
     async def mark(self, user_id: str, room_id: str, marks: Mapping[str, str], thread: str | None) -> None:
-        """Set marks (receipt type or `m.fully_read` to event id); refuses one who is not in the room."""
+        """Set marks (receipt type or `m.fully_read` to event id): all of them, or none if one can't be.
+
+        Refuses one who is not in the room, and events that are not.
+        """
         room, _ = await self._sending.joined_room(user_id, room_id)
+        for event_id in marks.values():
+            kept = await self._events.by_id(event_id) if "\0" not in event_id else None
+            if kept is None or kept.room != room.nid:
+                raise not_found(f"There is no event {event_id[:255]} in this room.")
         for kind, event_id in marks.items():
             if kind != FULLY_READ:
                 await self._receipts.receive(room, user_id, kind, event_id, thread)
                 continue
-            kept = await self._events.by_id(event_id)
-            if kept is None or kept.room != room.nid:
-                raise not_found(f"There is no event {event_id} in this room.")
             content = orjson.dumps({"event_id": event_id}).decode()
 
             async def write(transaction: Transaction, content: str = content) -> None:
