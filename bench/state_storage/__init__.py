@@ -1,0 +1,1 @@
+"""What historical room state costs in bytes and time, in the store's own structure and in those it was chosen over."""
