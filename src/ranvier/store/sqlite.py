@@ -19,6 +19,10 @@ _ARRAY = re.compile(r"= ANY\(\$(\d+)\)")
 _PARAMETER = re.compile(r"\$(\d+)")
 _CHECKPOINT_SECONDS = 0.25
 _CACHE_KIB = 16 * 1024
+_SMALL_CACHE_KIB = 4 * 1024
+"""For connections beside the loop's and the writer's; what they miss is in the system's cache."""
+_IDLE = 4
+"""Connections for snapshots that are kept open."""
 _VARIABLES = 30_000
 """Values that one statement may hold; SQLite's own limit is 32,766."""
 
@@ -126,8 +130,8 @@ class SqliteDatabase(_Connection):
 
     def __init__(self, path: Path, readers: int = 2) -> None:
         self._path = path
-        super().__init__(self._connect())
-        self._writer = self._connect()
+        super().__init__(self._connect(_CACHE_KIB))
+        self._writer = self._connect(_CACHE_KIB)
         self._writer.execute("PRAGMA wal_autocheckpoint = 0")
         self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
         self._read_threads = ThreadPoolExecutor(readers, "sqlite-reader")
@@ -140,7 +144,7 @@ class SqliteDatabase(_Connection):
         self._checkpointer = threading.Thread(target=self._checkpoint, name="sqlite-checkpoint", daemon=True)
         self._checkpointer.start()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, cache_kib: int = _SMALL_CACHE_KIB) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, cached_statements=512
         )
@@ -148,7 +152,7 @@ class SqliteDatabase(_Connection):
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA busy_timeout = 10000")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         return connection
 
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -172,7 +176,10 @@ class SqliteDatabase(_Connection):
             yield _Connection(connection)
         finally:
             connection.execute("COMMIT")
-            self._idle.append(connection)
+            if len(self._idle) < _IDLE:
+                self._idle.append(connection)
+            else:
+                connection.close()
 
     async def commit(self, write: Write[Outcome]) -> tuple[Outcome, list[Entry]]:
         return await self._in_thread(self._write_thread, lambda: self._commit(write))
