@@ -10,6 +10,7 @@ from ranvier.store.sqlite import SqliteDatabase
 
 def connections() -> int:
     """How many connections of SQLite there are in this process."""
+    gc.collect()
     return sum(isinstance(known, sqlite3.Connection) for known in gc.get_objects())
 
 
