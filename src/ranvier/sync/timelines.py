@@ -253,10 +253,9 @@ class Timelines:
             }
         root = await timeline_store.root_at(self._database, room.nid, version)
         assert root is not None
-        nids = await state_store.at(self._database, root)
-        wanted = {key: nid for key, nid in nids.items() if members or key[0] != MEMBER}
-        events = await self._events.by_nids(list(wanted.values()))
-        return {key: events[nid] for key, nid in wanted.items()}
+        nids = await state_store.at(self._database, root, members=members)
+        events = await self._events.by_nids(list(nids.values()))
+        return {key: events[nid] for key, nid in nids.items()}
 
     async def members_at(self, room: Room, version: int, user_ids: Iterable[str]) -> State:
         """The memberships of some users after a version."""
@@ -303,9 +302,7 @@ class Timelines:
     async def _changed_keys(self, old: Root, new: Root) -> Mapping[Key, int | None]:
         if old.line == new.line:
             return await state_store.changes_between(self._database, old.line, old.version, new.version)
-        before = await state_store.at(self._database, old)
-        after = await state_store.at(self._database, new)
-        return {key: nid for key, nid in after.items() if before.get(key) != nid}
+        return await state_store.changes_from(self._database, old, new)
 
 
 def _blocks_all(wanted: EventFilter, room: Room) -> bool:
