@@ -127,6 +127,66 @@ async def test_an_offer_of_another_protocol_is_passed_over(raw: RawConnection):
 
 
 @pytest.mark.parametrize(
+    "framed",
+    [
+        b"Content-Length: 2\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    ],
+)
+async def test_what_follows_an_offer_of_another_protocol_is_none_of_its_body(
+    raw: RawConnection, framed: bytes
+):
+    offer = b"PUT /json HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n"
+    await raw.send(offer + framed + request("PUT", "/json", b'{"smuggled":true}'))
+    assert (await raw.answer()).json == {"got": {}}
+    assert await raw.rest() == b""
+
+
+CHUNKED = b"PUT /json HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "again", "after"),
+    [
+        (b"2;", b"a=b;", b"c=d\r\n{}\r\n0\r\n\r\n"),
+        (b"2\r\n{}\r\n0\r\n", b"X: y\r\n", b"\r\n"),
+        (b"2\r\n{}\r\n0\r\nX: ", b"yyyy", b"\r\n\r\n"),
+    ],
+)
+async def test_what_stands_around_the_body_has_a_bound(
+    place: Place, before: bytes, again: bytes, after: bytes
+):
+    few = await RawConnection.open(place.address)
+    await few.send(CHUNKED + before + again * 20 + after)
+    assert (await few.answer()).json == {"got": {}}
+    few.close()
+    many = await RawConnection.open(place.address)
+    with pytest.raises((ConnectionError, TimeoutError, AssertionError)):
+        await many.send(CHUNKED + before)
+        for _ in range(300):
+            await many.send(again * 2500)
+            await asyncio.sleep(0.001)
+        raise AssertionError("nobody stopped it")
+    many.close()
+
+
+async def test_a_body_in_chunks_of_one_byte_is_read(raw: RawConnection):
+    text = b'{"a":"%s"}' % (b"x" * 100_000)
+    await raw.send(CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in text) + b"0\r\n\r\n")
+    assert (await raw.answer()).json["got"]["a"] == "x" * 100_000
+
+
+async def test_requests_that_follow_at_once_are_not_counted_together(raw: RawConnection):
+    body = b'{"a":"%s"}' % (b"x" * 150_000)
+    stream = (request("PUT", "/json", body) + request("GET", "/open?q=1", b"", "X: " + "y" * 3000)) * 6
+    for first in range(0, len(stream), 200_000):
+        await raw.send(stream[first : first + 200_000])
+    for _ in range(6):
+        assert (await raw.answer()).status == 200
+        assert (await raw.answer()).json["query"] == "1"
+
+
+@pytest.mark.parametrize(
     "words",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",

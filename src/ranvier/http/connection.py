@@ -24,6 +24,8 @@ HEAD_SECONDS = 30
 """Time for a request's head to come in; so long may a new connection say nothing."""
 BODY_BYTES_PER_SECOND = 1024
 """What a body must bring on average, beyond `HEAD_SECONDS`."""
+FRAMING_BYTES = 8
+"""For each byte of a body in chunks, so many may come around it: a chunk of one byte takes five."""
 IDLE_SECONDS = 120
 """Between two requests: longer than reverse proxies keep their side open, so that it is not this one which closes."""
 UNREAD_SECONDS = 120
@@ -104,7 +106,9 @@ class Connection(asyncio.Protocol):
         self._answering: Exchange | None = None
         self._queue: deque[Exchange] = deque()
         self._in_head = True
+        self._begun = 0
         self._received = 0
+        self._body = 0
         self._since: float | None = None
         self._idle_since: float | None = None
         self._unread = 0
@@ -141,6 +145,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        is_between = self._since is None or self._received == 0
+        self._begun = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -148,9 +154,14 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400, "M_UNRECOGNIZED", "This is not a valid HTTP/1.1 request.")
             return
-        self._received += len(data)
-        if self._in_head and self._received > HEAD_BYTES:
+        # Where other requests end in the same bytes, nobody tells how many of them are this one's.
+        if self._begun == 0 or (self._begun == 1 and is_between):
+            self._received += len(data)
+        around = self._received - self._body
+        if self._in_head and around > HEAD_BYTES:
             self._refuse(431, "M_TOO_LARGE", f"The request's line and headers exceed {HEAD_BYTES} bytes.")
+        elif self._since is not None and around > HEAD_BYTES + FRAMING_BYTES * self._body:
+            self._refuse(400, "M_TOO_LARGE", "The body's chunks are mostly not body.")
 
     def _decline(self, rest: bytes) -> None:
         """Another protocol was offered; this one goes on, for the one request.
@@ -181,7 +192,9 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._in_head = True
+        self._begun += 1
         self._received = 0
+        self._body = 0
         self._since = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
@@ -221,6 +234,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         assert self._coming is not None
+        self._body += len(body)
         self._coming.incoming.feed(body)
 
     def on_message_complete(self) -> None:
@@ -403,11 +417,21 @@ class Connection(asyncio.Protocol):
 
 
 class _BodyOnly:
-    """Passes a body on, and nothing of the head before it."""
+    """Passes one body on: nothing of the head before it, nor of what follows."""
 
     def __init__(self, connection: Connection) -> None:
-        self.on_body = connection.on_body
-        self.on_message_complete = connection.on_message_complete
+        self._connection: Connection | None = connection
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._connection is not None:
+            self._connection.on_body(body)
+
+    def on_message_complete(self) -> None:
+        """That was all of it."""
+        if self._connection is not None:
+            self._connection.on_message_complete()
+            self._connection = None
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:
