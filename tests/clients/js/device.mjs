@@ -312,8 +312,14 @@ export class Device {
 
   /** kind: m.read or m.read.private; unthreaded: for the whole room; otherwise the thread the event stands in. */
   async read({ roomId, eventId, kind = "m.read", unthreaded = false }) {
-    const event = this.client.getRoom(roomId).findEventById(eventId);
-    await this.client.sendReadReceipt(event, kind, unthreaded);
+    // While js-sdk fetches a thread anew, its events are not to be found for a moment, and a receipt for an event that
+    // is not found is silently left out.
+    for (let tries = 0; tries < 100; tries++) {
+      const event = this.client.getRoom(roomId).findEventById(eventId);
+      if (event) return await this.client.sendReadReceipt(event, kind, unthreaded);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error(`${eventId} is not to be found in ${roomId}`);
   }
 
   async markRead({ roomId, eventId }) {
