@@ -35,7 +35,7 @@ def synapse_python() -> str:
     for candidate in candidates:
         if candidate and Path(candidate).exists():
             return candidate
-    pytest.skip("no Python with Synapse; set RANVIER_TEST_SYNAPSE_PYTHON")
+    pytest.skip("Synapse is not installed (scripts/synapse)")
 
 
 def chance_level(chance: random.Random, version: RoomVersion) -> Any:
