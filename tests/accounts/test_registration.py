@@ -164,6 +164,22 @@ async def test_a_registration_that_is_given_up_gives_its_use_of_the_token_back(f
     assert await floor.registration.token_is_valid("sesame")
 
 
+async def test_requests_at_once_with_one_session_make_one_account(floor: Floor):
+    floor.allow(requires_token=True)
+    await floor.write(registration_tokens.create, "sesame", 1, None)
+    body = {"password": PASSWORD}
+    asked = await step(floor, {**body, "auth": {"type": "m.login.registration_token", "token": "sesame"}})
+    last = {**body, "auth": {"type": "m.login.dummy", "session": asked["session"]}}
+    found = await asyncio.gather(
+        *(floor.registration.register(OPERATION, last) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(one, Refusal) for one in found) == 4
+    assert await floor.database.fetch_value("SELECT COUNT(*) FROM users") == 1
+    token = await registration_tokens.find(floor.database, "sesame")
+    assert token is not None
+    assert (token.pending, token.completed) == (0, 1)
+
+
 async def test_stages_must_be_done_in_the_order_of_the_flow(floor: Floor):
     floor.allow(requires_token=True, requires_terms=True)
     floor.interactive_rules = InteractiveRules(policies=POLICIES)

@@ -83,9 +83,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """All stages of a flow are done; `close` must be part of the operation's own transaction."""
+    """All stages of a flow are done; `close` must be part of the operation's own transaction.
+
+    `is_kept` says that the session lies in the store.
+    """
 
     session: InteractiveSession
+    is_kept: bool
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -93,8 +97,13 @@ class Passed:
         return self.session.completed
 
     async def close(self, transaction: Transaction) -> None:
-        """The operation is done: forget the session, and count its registration token as used."""
-        await interactive_sessions.remove(transaction, self.session.hash)
+        """The operation is done: forget the session, and count its registration token as used.
+
+        Refuses if another request with the same session came first: a session serves once.
+        """
+        was_there = await interactive_sessions.remove(transaction, self.session.hash)
+        if self.is_kept and not was_there:
+            raise Refusal("M_UNKNOWN", "The session served another request already: begin anew.")
         if self.session.registration_token is not None:
             await registration_tokens.release(transaction, self.session.registration_token, completed=True)
 
@@ -209,7 +218,7 @@ class InteractiveAuth:
                     raise
                 failure = refusal
         if _is_done(session.completed, flows):
-            return Passed(session)
+            return Passed(session, attempt.session is not None or session.registration_token is not None)
         if attempt.rebound or session != attempt.session:
             await self._keep(session, new=attempt.session is None)
         raise self._needed(session_id, session, flows, failure)

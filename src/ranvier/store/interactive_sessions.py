@@ -60,9 +60,9 @@ async def write(transaction: Transaction, session: InteractiveSession) -> None:
     )
 
 
-async def remove(transaction: Transaction, digest: bytes) -> None:
-    """The session has served."""
-    await transaction.execute("DELETE FROM interactive_sessions WHERE hash = $1", digest)
+async def remove(transaction: Transaction, digest: bytes) -> bool:
+    """The session has served; answers whether it was there."""
+    return await transaction.execute("DELETE FROM interactive_sessions WHERE hash = $1", digest) > 0
 
 
 async def trim(transaction: Transaction, oldest: int, most: int) -> None:
