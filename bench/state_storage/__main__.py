@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import random
-import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 import click
 
 from bench.postgresql import DATABASE_USER, Cluster
-from bench.state_storage.histories import HISTORIES, Key, Step
+from bench.state_storage.histories import HISTORIES, MEMBER, Key, Step
 from bench.state_storage.lines import Lines
 from bench.state_storage.structures import Deltas, State, Structure, row_count_by_synapse
 from bench.state_storage.tree import Tree
@@ -127,6 +126,11 @@ def naive(steps: Sequence[Step], wanted: int) -> State:
     return state
 
 
+def _typical(times: Sequence[float]) -> float:
+    """The lower decile: what the work takes, without what the machine did besides."""
+    return sorted(times)[len(times) // 10]
+
+
 async def measure(database: Database, structure: Structure, steps: Sequence[Step], members: int) -> Figures:
     """Fill a new database and read from it; raises AssertionError where an answer is wrong."""
     if structure.schema:
@@ -159,10 +163,10 @@ async def measure(database: Database, structure: Structure, steps: Sequence[Step
         before / founding,
         (grown - before) / further,
         packed / len(steps),
-        statistics.median(appended),
-        statistics.median(one),
-        statistics.median(many),
-        statistics.median(whole),
+        _typical(appended),
+        _typical(one),
+        _typical(many),
+        _typical(whole),
     )
 
 
@@ -175,6 +179,30 @@ async def _timed(
     state = naive(steps, place)
     assert found == {key: state[key] for key in keys if key in state}, f"{structure.name} finds a wrong event"
     return spent
+
+
+async def measure_sync(database: Database, lines: Lines, steps: Sequence[Step]) -> str:
+    """What a sync asks of the lines: the state without members, and what changed within 20 steps."""
+    chance = random.Random(5)
+    places = [chance.randrange(len(steps) // 2, len(steps)) for _ in range(60)]
+    states, changes = [], []
+    for place in places:
+        begun = time.perf_counter()
+        found = await lines.without_members(database, place)
+        states.append((time.perf_counter() - begun) * 1e6)
+        whole = naive(steps, place)
+        assert found == {key: event for key, event in whole.items() if key[0] != MEMBER}, "a wrong state"
+        begun = time.perf_counter()
+        told = await lines.changes(database, place - 20, place)
+        changes.append((time.perf_counter() - begun) * 1e6)
+        before = naive(steps, place - 20)
+        assert told == {k: whole.get(k) for k in before | whole if before.get(k) != whole.get(k)}, (
+            "wrong changes"
+        )
+    return (
+        f"lines: the state without members {_typical(states):.0f} µs, "
+        f"what changed within 20 steps {_typical(changes):.0f} µs"
+    )
 
 
 HEAD = (
@@ -196,11 +224,15 @@ async def run(
                     click.echo(f"\n{kind}, {history}: {members} members, {len(rows)} further changes")
                     click.echo(f"state groups by Synapse's rule: {sum(rows) / len(rows):.1f} rows a change")
                     click.echo(HEAD)
+                    more: list[str] = []
                     for name in names:
                         structure = STRUCTURES[name]()
                         database = await new_database(f"{history}_{name}")
                         figures = await measure(database, structure, steps, members)
                         click.echo(f"| {structure.name} | {figures.row()} |")
+                        if isinstance(structure, Lines):
+                            more.append(await measure_sync(database, structure, steps))
+                    click.echo("\n".join(more))
 
 
 @click.command()

@@ -54,6 +54,14 @@ class Lines:
     async def whole(self, reader: Reader, step: int) -> State:
         return await state.at(reader, self._roots[step])
 
+    async def without_members(self, reader: Reader, step: int) -> State:
+        """The state of a step without memberships, as a sync that loads members lazily reads it."""
+        return await state.at(reader, self._roots[step], members=False)
+
+    async def changes(self, reader: Reader, old: int, new: int) -> dict[Key, int | None]:
+        """What changed from one step's state to another's."""
+        return await state.changes_from(reader, self._roots[old], self._roots[new])
+
 
 def _runs(first: int, steps: Sequence[Step]) -> Iterator[tuple[int, int]]:
     """Where steps follow upon each other without a fork: (start, end) within `steps`."""

@@ -171,9 +171,9 @@ async def at(reader: Reader, root: Root, *, members: bool = True) -> dict[Key, i
 
     Reads every change of the lines (without members: every other change), so it may be long in old, big rooms.
     """
-    # In the order of the index by key nothing is sorted, and the last row of each key is its newest.
+    # Either order lets the last row of a key be its newest; each is the one that its database needn't sort for.
+    order = "ORDER BY type, state_key, version" if reader.dialect == "sqlite" else "ORDER BY version"
     sql = "SELECT type, state_key, event FROM state_changes WHERE line = $1 AND version <= $2"
-    order = "ORDER BY type, state_key, version"
     parts = [""] if members else ["AND type < 'm.room.member'", "AND type > 'm.room.member'"]
     state: dict[Key, int | None] = {}
     for step in reversed(await _ancestry(reader, root)):
@@ -288,7 +288,10 @@ async def changes_from(reader: Reader, old: Root, new: Root) -> dict[Key, int | 
 
     Reads only what changed since the two parted.
     """
-    olds, news = await _ancestry(reader, old), await _ancestry(reader, new)
+    if old.line == new.line:
+        olds, news = [old], [new]
+    else:
+        olds, news = await _ancestry(reader, old), await _ancestry(reader, new)
     parting = _parting(olds, news)
     if parting is None:
         before: dict[Key, int | None] = {**await at(reader, old)}
@@ -317,6 +320,8 @@ async def _since(reader: Reader, steps: Sequence[Root], start: Root) -> dict[Key
     way = list(steps[: [step.line for step in steps].index(start.line) + 1])
     changes: dict[Key, int | None] = {}
     for step in reversed(way):
+        if step == start:
+            continue
         # A line goes on with its parent's versions, so all that is newer than the start counts.
         changes.update(await changes_between(reader, step.line, start.version, step.version))
     return changes
