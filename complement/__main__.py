@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -80,6 +81,8 @@ async def _run(
     kinds = {kind for kind in (options.server, options.hs1, options.hs2) if kind}
     databases = Databases(folder / "postgresql") if "ranvier-postgres" in kinds else None
     if databases is not None:
+        # PostgreSQL runs as a user of its own, who must get through to its folder.
+        folder.chmod(0o711)
         databases.start()
     isolation = name_isolation()
     if isolation is None:
@@ -140,11 +143,11 @@ def _synapse_python() -> Path:
     python = TREE / ".cache" / "synapse" / "bin" / "python"
     if (
         not python.exists()
-        or subprocess.run([python, "-c", "import synapse"], capture_output=True, check=False).returncode
+        or subprocess.run([python, "-c", "import synapse"], capture_output=True, check=False).returncode  # noqa: S603
     ):
         say("Installing Synapse into .cache/synapse ...")
-        subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", _SYNAPSE], check=True)
+        subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True)  # noqa: S603
+        subprocess.run([python, "-m", "pip", "install", "--quiet", _SYNAPSE], check=True)  # noqa: S603
     return python
 
 
@@ -183,7 +186,7 @@ def _report(
             name: {"result": outcome, "fault": run.first_fault(name)}
             for name, outcome in sorted(run.results.items())
         }
-        options.output.write_text(results.json.dumps(found, indent=1))
+        options.output.write_text(json.dumps(found, indent=1))
     broken = [
         name
         for name in sorted(run.packages)

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from bench.postgresql import DATABASE_USER, Cluster
+from bench.postgresql import DATABASE_USER, Cluster, find_programs
 
 
 class DatabaseFailed(Exception):
@@ -15,6 +15,7 @@ class Databases:
 
     def __init__(self, folder: Path) -> None:
         self._cluster = Cluster(folder)
+        self._programs = find_programs()
         self._known: set[str] = set()
 
     def start(self) -> None:
@@ -51,7 +52,8 @@ class Databases:
 
     def _run(self, program: str, *arguments: str) -> None:
         where = ("-h", self._cluster.host, "-p", str(self._cluster.port), "-U", DATABASE_USER)
-        done = subprocess.run([program, *where, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+        command = [str(self._programs / program), *where, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             raise DatabaseFailed(f"{program}: {done.stderr.strip()}")
 

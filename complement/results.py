@@ -1,6 +1,7 @@
 """Results of tests: as Go prints them, as `results.json` keeps them, and what speaks against a run."""
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Literal, cast
 
 Outcome = Literal["pass", "fail", "skip"]
 _OUTCOMES = {"pass", "fail", "skip"}
+_COLOUR = re.compile(r"\x1b\[\d+m")
+_NO_FAULT = ("[CSAPI]", "WARNING: ", " times: ", "SendEventSynced waiting", "StopServer", "StartServer")
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Run:
     def first_fault(self, test: str) -> str:
         """The first line of a test's output that says what went wrong; empty without one."""
         for line in self.output.get(test, []):
-            text = line.strip()
-            if ".go:" in text and "WARNING" not in text and " times: " not in text:
+            text = _COLOUR.sub("", line).strip()
+            if ".go:" in text and not any(words in text for words in _NO_FAULT):
                 return text
         return ""
 

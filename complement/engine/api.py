@@ -152,14 +152,15 @@ class Engine:
         body = await _body(request)
         host = body.get("HostConfig") or {}
         endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
-        network, settings = next(iter(endpoints.items()), ("none", {}))
+        network = next(iter(endpoints), "none")
+        settings = endpoints.get(network) or {}
         container = self._containers.create(
             request.query.get("name", ""),
             self._image(body.get("Image", "")),
             labels=body.get("Labels") or {},
             environment=dict(pair.split("=", 1) for pair in body.get("Env") or [] if "=" in pair),
             network=network,
-            aliases=(settings or {}).get("Aliases") or [],
+            aliases=settings.get("Aliases") or [],
             extra_names=dict(_extra_name(row) for row in host.get("ExtraHosts") or []),
         )
         return _json({"Id": container.identifier, "Warnings": _unmet(host)}, 201)

@@ -20,7 +20,9 @@ PORTS = (8008, 8448)
 """Ports that every image exposes: the client API, and the federation API with TLS."""
 
 _KILL_SECONDS = 10.0
-_WITH_NAMES = 'mount --bind "$0" /etc/hosts && { [ -z "$1" ] || mount --bind "$1" /etc/resolv.conf; } && shift && exec "$@"'
+_WITH_NAMES = """
+mount --bind "$0" /etc/hosts && { [ -z "$1" ] || mount --bind "$1" /etc/resolv.conf; } && shift && exec "$@"
+"""
 
 
 class Conflict(Exception):
@@ -155,7 +157,7 @@ class Containers:
         """What names mean to a container: its network's aliases and names, and those it was given."""
         peers = [other for other in self._containers.values() if other.network == container.network]
         names = {name: peer.address for peer in peers for name in (peer.name, *peer.aliases)}
-        return {**names, **{name: container.address for name in container.aliases}, **container.extra_names}
+        return {**names, **dict.fromkeys(container.aliases, container.address), **container.extra_names}
 
     async def start(self, container: Container) -> None:
         """Start the image's command; a container that runs already is left as it is."""

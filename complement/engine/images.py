@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 
 class BaseImage(Protocol):
-    """A kind of server. Its state is the container's folder; what else it keeps elsewhere it copies and drops itself."""
+    """A kind of server. Its state is the container's folder; what it keeps elsewhere it copies and drops itself."""
 
     @property
     def command(self) -> Sequence[str]:

@@ -51,7 +51,7 @@ def answer(query: bytes, names: Mapping[str, str]) -> bytes:
 
 
 def _read_name(query: bytes) -> tuple[str, int]:
-    at, labels = _HEADER.size, []
+    at, labels = _HEADER.size, list[str]()
     while True:
         if at >= len(query) or query[at] > 63:
             raise BadQuery("no name")

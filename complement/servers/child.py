@@ -35,6 +35,6 @@ async def run_child(
 
 async def _watch_parent(end: Callable[[], None]) -> None:
     parent = os.getppid()
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 - the system has no event for this
         await asyncio.sleep(_LOOK_SECONDS)
     end()
