@@ -17,7 +17,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _QUERY_FIELDS = 100
 """Fields of a query string that are read at most."""
-_VALUES = 100_000
+_VALUES = 50_000
 """Values that JSON of any length may hold at most; longer than that it may hold one for each `_BYTES_A_VALUE`."""
 _BYTES_A_VALUE = 64
 _MISSING = re.compile(r"missing required field `([^`]+)`")
