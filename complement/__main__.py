@@ -81,8 +81,6 @@ async def _run(
     kinds = {kind for kind in (options.server, options.hs1, options.hs2) if kind}
     databases = Databases(folder / "postgresql") if "ranvier-postgres" in kinds else None
     if databases is not None:
-        # PostgreSQL runs as a user of its own, who must get through to its folder.
-        folder.chmod(0o711)
         databases.start()
     isolation = name_isolation()
     if isolation is None:
@@ -102,7 +100,7 @@ async def _run(
         f"COMPLEMENT_BASE_IMAGE_{hs}": kind for hs in ("hs1", "hs2") if (kind := getattr(options, hs))
     }
     known = results.load(LIST) if _counts(options) else {}
-    log = WORK / "last.log"
+    log = _log(options)
     log.unlink(missing_ok=True)
     try:
         run = await suite.run(
@@ -164,6 +162,12 @@ def _choose(packages: list[str], wanted: list[str]) -> list[str]:
 def _counts(options: argparse.Namespace) -> bool:
     """Whether the list is about such a run: this server everywhere, with either database."""
     return options.server != "synapse" and options.hs1 is None and options.hs2 is None
+
+
+def _log(options: argparse.Namespace) -> Path:
+    """Where all output goes; the next run of the same servers begins it anew."""
+    kinds = [kind for kind in (options.server, options.hs1, options.hs2) if kind]
+    return WORK / f"{'-'.join(kinds)}.log"
 
 
 def _tell(test: str, run: results.Run) -> None:

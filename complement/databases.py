@@ -20,6 +20,8 @@ class Databases:
 
     def start(self) -> None:
         """Make the cluster, and relax it: what a run leaves is thrown away."""
+        # PostgreSQL may run as a user of its own, who must get through to its folder.
+        self._cluster.folder.parent.chmod(0o711)
         self._cluster.start()
         for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
             self._run("psql", "-q", "-d", "postgres", "-c", f"ALTER SYSTEM SET {setting}")

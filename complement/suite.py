@@ -30,10 +30,8 @@ class Suite:
         self._go = _find_go()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "go.mod").write_text(pin.read_text())
-        self._environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
-        if "GOWORK" in os.environ:
-            # A workspace says itself where modules come from, and takes no -mod.
-            del self._environment["GOFLAGS"]
+        # Go may complete the pin with what the module itself requires; flags that somebody has set come first.
+        self._environment = {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", **os.environ}
 
     def packages(self) -> list[str]:
         """All packages of tests. Raises NoSuite when Go can't get the module."""
