@@ -16,7 +16,7 @@ from ranvier.protocol import auth_rules, client_format, events, relations
 from ranvier.protocol.events import BadEvent, Event, reference_hash_of
 from ranvier.protocol.refusal import Refusal
 from ranvier.protocol.signing import SigningKey
-from ranvier.rooms.events import Events
+from ranvier.rooms.events import Events, cost_of
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
 from ranvier.rooms.unread import MENTIONED, Counted, RoomCounters, Unread
 from ranvier.store import events as events_store
@@ -138,21 +138,9 @@ class Appending(Work[Proposal, list[str]]):
                 users.add(draft.state_key)
             users.update(_mentioned(draft.content))
             if draft.thread is None and "m.relates_to" in draft.content:
-                draft.thread = await self._thread(draft.content)
+                draft.thread = await self._events.thread_of(draft.content)
         await self._heads.fault_in(room, users)
         await self._unread.gather(room)
-
-    async def _thread(self, content: dict[str, Any]) -> str:
-        """The thread that an event with this content belongs to."""
-        found = relations.relation_of(content)
-        for _ in range(relations.MAX_THREAD_HOPS):
-            if found is None:
-                break
-            if found.rel_type == relations.THREAD:
-                return found.event_id
-            parent = await self._events.by_id(found.event_id)
-            found = relations.relation_of(parent.event.content) if parent is not None else None
-        return relations.MAIN_TIMELINE
 
     # Forming: on the loop, while nothing of this process commits.
 
@@ -295,7 +283,9 @@ class Appending(Work[Proposal, list[str]]):
         await self._unread.write(transaction, [one.counted for one in made if one.counted is not None])
         for one in made:
             audience = room_audience(one.kept.room)
-            transaction.announce(Entry(Kind.EVENT, audience, str(one.item.version), one.item))
+            entry = Entry(Kind.EVENT, audience, str(one.item.version), one.item)
+            entry.weight = cost_of(one.kept)
+            transaction.announce(entry)
         return [proposal.event_ids for proposal in operations]
 
     async def _write_transactions(self, transaction: Transaction, operations: Iterable[Proposal]) -> None:

@@ -1,8 +1,11 @@
 """Events by id or number, through a cache that is bounded in bytes."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from ranvier.protocol import relations
+from ranvier.protocol.relations import Relation
 from ranvier.store import events as store
 from ranvier.store.database import Database, Entry
 from ranvier.store.events import StoredEvent
@@ -29,7 +32,7 @@ class Events:
             return
         self._by_nid[kept.nid] = kept
         self._nid_of[kept.event.event_id] = kept.nid
-        self._size += _cost(kept)
+        self._size += cost_of(kept)
         while self._size > self._capacity and self._by_nid:
             self._forget(next(iter(self._by_nid)))
 
@@ -37,7 +40,7 @@ class Events:
         kept = self._by_nid.pop(nid, None)
         if kept is not None:
             self._nid_of.pop(kept.event.event_id, None)
-            self._size -= _cost(kept)
+            self._size -= cost_of(kept)
 
     async def by_id(self, event_id: str) -> StoredEvent | None:
         """One event, whatever was judged of it."""
@@ -75,6 +78,23 @@ class Events:
             found |= read
         return found
 
+    async def relations(self, content: Mapping[str, Any]) -> list[Relation]:
+        """What an event with this content relates to, what that relates to, and so on, up to a bound."""
+        found: list[Relation] = []
+        relation = relations.relation_of(content) if "m.relates_to" in content else None
+        while relation is not None and len(found) < relations.MAX_THREAD_HOPS:
+            found.append(relation)
+            parent = await self.by_id(relation.event_id)
+            relation = relations.relation_of(parent.event.content) if parent is not None else None
+        return found
+
+    async def thread_of(self, content: Mapping[str, Any]) -> str:
+        """The thread that an event with this content belongs to: its root, or "main"."""
+        for relation in await self.relations(content):
+            if relation.rel_type == relations.THREAD:
+                return relation.event_id
+        return relations.MAIN_TIMELINE
+
     def heard(self, entries: Iterable[Entry]) -> None:
         """Follow the log: forget what was redacted."""
         for entry in entries:
@@ -83,5 +103,6 @@ class Events:
                 self._forget(int(entry.ref))
 
 
-def _cost(kept: StoredEvent) -> int:
+def cost_of(kept: StoredEvent) -> int:
+    """Bytes that an event takes in memory, about."""
     return _OVERHEAD + 2 * len(kept.event.pdu_json)

@@ -124,7 +124,8 @@ class Room:
 
     def cost(self) -> int:
         """Bytes that this takes in memory, about; events are counted where they are cached."""
-        return _ROOM_COST + _STATE_COST * (len(self.head.state) if self.head is not None else 0)
+        state = _STATE_COST * len(self.head.state) if self.head is not None else 0
+        return _ROOM_COST + state + (self.counters.cost() if self.counters is not None else 0)
 
 
 class Heads:

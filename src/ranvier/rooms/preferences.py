@@ -1,8 +1,9 @@
 """What users want to be told of: their push rules and whom they ignore, in memory, filled from the log."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -14,6 +15,8 @@ from ranvier.store.log import Kind
 
 _USERS = 20_000
 _ROOMS = 20_000
+_CHANGES = 10_000
+"""The newest changes that rooms at hand can catch up with; who missed more is read anew."""
 _IGNORED = "m.ignored_user_list"
 
 
@@ -29,14 +32,33 @@ class Preference:
 PLAIN = Preference()
 
 
+@dataclass(slots=True)
+class _RoomWishes:
+    """The members of a room with preferences, as of the change `seen`."""
+
+    seen: int
+    by_user: dict[str, Preference]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class Preferences:
-    """Preferences by user, and for each room the members who have any."""
+    """Preferences by user, and for each room the members who have any.
+
+    A room catches up with what changed (whose preferences, or whose membership of it) when it is asked for, so that
+    one user's change costs nobody else a look at all members of a room.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._users: OrderedDict[str, Preference] = OrderedDict()
-        self._rooms: OrderedDict[int, dict[str, Preference]] = OrderedDict()
-        self._changes = 0
+        self._rooms: OrderedDict[int, _RoomWishes] = OrderedDict()
+        # (user, the room's number or None for all), of which the first has the number `_oldest`.
+        self._changes: list[tuple[str, int | None]] = []
+        self._oldest = 0
+
+    @property
+    def _newest(self) -> int:
+        return self._oldest + len(self._changes)
 
     async def of(self, user_id: str) -> Preference:
         """A user's preferences."""
@@ -44,31 +66,55 @@ class Preferences:
             found = self._users.get(user_id)
             if found is not None:
                 return found
-            changes = self._changes
+            seen = self._newest
             rules = await store.of(self._database, user_id)
             ignored = await store.ignored_by(self._database, user_id)
-            if changes == self._changes:
+            if user_id not in self._changed_since(seen, None):
                 self._users[user_id] = _preference(rules, ignored)
                 if len(self._users) > _USERS:
                     self._users.popitem(last=False)
 
     def at_hand(self, room: int) -> dict[str, Preference] | None:
-        """The members of a room with preferences, if they are in memory."""
-        return self._rooms.get(room)
+        """The members of a room with preferences when it was last asked for, if they are in memory."""
+        held = self._rooms.get(room)
+        return held.by_user if held is not None else None
 
     async def of_room(self, room: int) -> dict[str, Preference]:
         """The members of a room who changed rules that may matter there, or ignore somebody."""
-        while True:
-            found = self._rooms.get(room)
-            if found is not None:
-                return found
-            changes = self._changes
-            users = await store.members_with_wishes(self._database, room)
-            wishes = {user_id: await self.of(user_id) for user_id in users}
-            if changes == self._changes:
-                self._rooms[room] = wishes
-                if len(self._rooms) > _ROOMS:
-                    self._rooms.popitem(last=False)
+        held = self._rooms.get(room)
+        if held is None or held.seen < self._oldest:
+            held = await self._read(room)
+        while held.seen < self._newest:
+            async with held.lock:
+                if held.seen < self._oldest:
+                    held = await self._read(room)
+                else:
+                    await self._catch_up(room, held)
+        return held.by_user
+
+    async def _read(self, room: int) -> _RoomWishes:
+        seen = self._newest
+        users = await store.members_with_wishes(self._database, room)
+        held = self._rooms[room] = _RoomWishes(seen, {user_id: await self.of(user_id) for user_id in users})
+        if len(self._rooms) > _ROOMS:
+            self._rooms.popitem(last=False)
+        return held
+
+    async def _catch_up(self, room: int, held: _RoomWishes) -> None:
+        seen = self._newest
+        changed = self._changed_since(held.seen, room)
+        members = await store.joined_among(self._database, room, sorted(changed)) if changed else ()
+        for user_id in changed:
+            preference = await self.of(user_id) if user_id in members else PLAIN
+            if preference == PLAIN:
+                held.by_user.pop(user_id, None)
+            else:
+                held.by_user[user_id] = preference
+        held.seen = seen
+
+    def _changed_since(self, seen: int, room: int | None) -> set[str]:
+        changes = self._changes[max(0, seen - self._oldest) :]
+        return {user_id for user_id, where in changes if where is None or where == room}
 
     async def push_rules_json(self, user_id: str) -> bytes:
         """The content of `m.push_rules`."""
@@ -81,15 +127,15 @@ class Preferences:
             if entry.kind == Kind.PUSH_RULES or (
                 entry.kind == Kind.ACCOUNT_DATA and entry.ref.endswith(f'"{_IGNORED}"]')
             ):
-                self._changes += 1
                 self._users.pop(entry.audience, None)
-                self._rooms.clear()
+                self._changes.append((entry.audience, None))
             elif entry.kind == Kind.MEMBERSHIP:
-                self._changes += 1
-                if entry.payload is None:
-                    self._rooms.clear()
-                else:
-                    self._rooms.pop(entry.payload.room, None)
+                where = entry.payload.room if entry.payload is not None else None
+                self._changes.append((entry.audience, where))
+        if len(self._changes) > _CHANGES:
+            dropped = len(self._changes) - _CHANGES // 2
+            del self._changes[:dropped]
+            self._oldest += dropped
 
 
 def _preference(rules: str | None, ignored: str | None) -> Preference:

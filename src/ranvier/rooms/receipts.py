@@ -17,6 +17,7 @@ from ranvier.rooms.unread import ALL_THREADS, Unread
 from ranvier.store import receipts as store
 from ranvier.store import unread as unread_store
 from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind, room_audience
 from ranvier.store.receipts import ReceiptRow
 from ranvier.store.unread import ReadRow
@@ -64,8 +65,8 @@ class Receipts:
         if kept is None or kept.room != room.nid:
             raise not_found(f"There is no event {event_id} in this room.")
         where = thread if thread is not None else ALL_THREADS
-        if thread is not None and thread != relations.MAIN_TIMELINE and not thread.startswith("$"):
-            raise invalid_param("'thread_id' must be 'main' or the event id of a thread's root.")
+        if thread is not None and not await self._is_in(kept, thread):
+            raise invalid_param("'thread_id' must be 'main' or the root of the thread that the event is in.")
         version = kept.timeline_version
         counter = await self._unread.counter_at(room, where, version)
         row = ReceiptRow(room.nid, user_id, kind, where, event_id, version, self._now())
@@ -86,6 +87,17 @@ class Receipts:
             transaction.announce(Entry(Kind.UNREAD, user_id, room.room_id, read))
 
         await self._writer.run(write)
+
+    async def _is_in(self, kept: StoredEvent, thread: str) -> bool:
+        """Whether the event is in the thread, or is the thread's root or relates to it."""
+        if kept.redacted_by is not None and thread.startswith("$"):
+            # A redaction took away what it related to.
+            return True
+        found = await self._events.relations(kept.event.content)
+        roots = [one.event_id for one in found if one.rel_type == relations.THREAD]
+        if roots or thread == relations.MAIN_TIMELINE:
+            return thread == (roots[0] if roots else relations.MAIN_TIMELINE)
+        return thread in (kept.event.event_id, *(one.event_id for one in found))
 
     async def of_room(self, room: int, user_id: str) -> list[Receipt]:
         """The newest receipts of a room that a user may see, and all of their own."""

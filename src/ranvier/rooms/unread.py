@@ -22,6 +22,8 @@ from ranvier.store.log import Kind
 from ranvier.store.unread import CounterRow, MarkRow, ReadRow
 
 ALL_THREADS = ""
+_THREAD_COST = 250
+_READER_COST = 900
 MENTIONED = 100
 """Mentioned users whose memberships are looked up for one event; further ones are not highlighted."""
 
@@ -60,22 +62,85 @@ class Counted:
     marks: list[MarkRow]
 
 
-@dataclass(slots=True)
 class _Reader:
-    """How far one user has read a room, and their marks after that."""
+    """How far one user has read a room, their marks after that, and the sum of these by thread."""
 
-    reads: dict[str, ReadRow]
-    marks: list[MarkRow]
-    bases: dict[str, int] = field(default_factory=dict)
+    __slots__ = ("bases", "marks", "reads", "sums")
+
+    def __init__(self, reads: dict[str, ReadRow], marks: Iterable[MarkRow]) -> None:
+        self.reads = reads
+        self.bases: dict[str, int] = {}
+        self.marks: list[MarkRow] = []
+        self.sums: dict[str, Count] = {}
+        self._take(marks)
+
+    @property
+    def floor(self) -> int:
+        """The version up to which everything was read."""
+        whole = self.reads.get(ALL_THREADS)
+        return whole.version if whole is not None else 0
+
+    def seen(self, thread: str) -> int:
+        """The version up to which a thread was read."""
+        read = self.reads.get(thread)
+        return max(self.floor, read.version if read is not None else 0)
+
+    def mark(self, mark: MarkRow) -> None:
+        """A new mark; one that is known already changes nothing."""
+        if not self.marks or self.marks[-1].version < mark.version:
+            self._take([mark])
+
+    def _take(self, marks: Iterable[MarkRow]) -> None:
+        for mark in marks:
+            if mark.version > self.seen(mark.thread):
+                self.marks.append(mark)
+                total = self.sums.setdefault(mark.thread, Count())
+                total.notification += mark.notify
+                total.highlight += mark.highlight
+
+    def advance(self, read: ReadRow) -> None:
+        """The user has read further, or not."""
+        known = self.reads.get(read.thread)
+        if known is not None and known.version >= read.version:
+            return
+        self.reads[read.thread] = read
+        self.bases.clear()
+        if self.marks:
+            marks, self.marks, self.sums = self.marks, [], {}
+            self._take(marks)
 
 
 @dataclass(slots=True)
 class RoomCounters:
-    """A room's counters by thread with the version that set each, and the readers that were looked at."""
+    """A room's counters by thread with the version that set each, the newest last, and the readers looked at."""
 
     threads: dict[str, tuple[int, int]]
     readers: dict[str, _Reader] = field(default_factory=dict)
     moves: int = 0
+
+    def count(self, row: CounterRow) -> None:
+        """A thread has a new counter."""
+        self.threads.pop(row.thread, None)
+        self.threads[row.thread] = (row.counter, row.version)
+
+    def advance(self, read: ReadRow) -> None:
+        """Somebody has read further."""
+        reader = self.readers.get(read.user_id)
+        if reader is not None:
+            reader.advance(read)
+
+    def after(self, version: int) -> list[tuple[str, int, int]]:
+        """(thread, counter, version) of those that were counted after a version."""
+        found = []
+        for thread, (counter, at) in reversed(self.threads.items()):
+            if at <= version:
+                break
+            found.append((thread, counter, at))
+        return found
+
+    def cost(self) -> int:
+        """Bytes that this takes in memory, about; the marks of readers left out."""
+        return _THREAD_COST * len(self.threads) + _READER_COST * len(self.readers)
 
 
 class Unread:
@@ -91,7 +156,10 @@ class Unread:
 
     async def gather(self, room: Room) -> None:
         """What counting needs, into memory."""
-        await self._preferences.of_room(room.nid)
+        wishes = await self._preferences.of_room(room.nid)
+        if wishes:
+            named = [user_id for user_id, wish in wishes.items() if wish.rule_set.needs_display_name]
+            await self._heads.fault_in(room, named)
         await self._heads.counts(room)
         await self._counters(room)
 
@@ -163,17 +231,16 @@ class Unread:
         self._tentative.clear()
         if room.counters is None:
             return
+        counters: RoomCounters = room.counters
         for one in counted:
             if one.counter is not None:
-                row = one.counter
-                room.counters.threads[row.thread] = (row.counter, row.version)
+                counters.count(one.counter)
             for mark in one.marks:
-                reader = room.counters.readers.get(mark.user_id)
-                # Who was looked at while this was committed may have it already.
-                if reader is not None and not (reader.marks and reader.marks[-1].version >= mark.version):
-                    reader.marks.append(mark)
+                reader = counters.readers.get(mark.user_id)
+                if reader is not None:
+                    reader.mark(mark)
             for read in one.reads:
-                _advance(room.counters, read)
+                counters.advance(read)
 
     def fall(self) -> None:
         """The batch was rolled back."""
@@ -186,26 +253,18 @@ class Unread:
         counters = room.counters or await self._counters(room)
         reader = counters.readers.get(user_id) or await self._reader(room, counters, user_id)
         counts = Counts(Count())
-        whole = reader.reads.get(ALL_THREADS)
-        floor = whole.version if whole is not None else 0
-        for thread, (counter, version) in list(counters.threads.items()):
-            read = reader.reads.get(thread)
-            seen = max(floor, read.version if read is not None else 0)
-            if version <= seen:
-                continue
-            base = await self._base(room, reader, thread, seen, read, whole)
-            _add(counts, thread, counter - base, 0)
-        for mark in reader.marks:
-            read = reader.reads.get(mark.thread)
-            if mark.version > max(floor, read.version if read is not None else 0):
-                _add(counts, mark.thread, mark.notify, mark.highlight)
+        for thread, counter, version in counters.after(reader.floor):
+            seen = reader.seen(thread)
+            if version > seen:
+                _add(counts, thread, counter - await self._base(room, reader, thread, seen), 0)
+        for thread, total in list(reader.sums.items()):
+            _add(counts, thread, total.notification, total.highlight)
         counts.threads = {root: c for root, c in counts.threads.items() if c.notification or c.highlight}
         return counts
 
-    async def _base(
-        self, room: Room, reader: _Reader, thread: str, seen: int, read: ReadRow | None, whole: ReadRow | None
-    ) -> int:
+    async def _base(self, room: Room, reader: _Reader, thread: str, seen: int) -> int:
         """The thread's counter where the user has read to."""
+        read, whole = reader.reads.get(thread), reader.reads.get(ALL_THREADS)
         if read is not None and read.version == seen:
             return read.counter
         if thread == MAIN_TIMELINE and whole is not None:
@@ -250,7 +309,7 @@ class Unread:
                     continue
                 room.counters.moves += 1
                 if isinstance(entry.payload, ReadRow):
-                    _advance(room.counters, entry.payload)
+                    room.counters.advance(entry.payload)
                 else:
                     room.counters.readers.pop(entry.audience, None)
 
@@ -281,24 +340,6 @@ def _verdict(
         name = shown if isinstance(shown, str) else None
     verdict = preference.rule_set.evaluate(facts, user_id, name)
     return verdict.notify, verdict.highlight
-
-
-def _advance(counters: RoomCounters, read: ReadRow) -> None:
-    reader = counters.readers.get(read.user_id)
-    if reader is None:
-        return
-    known = reader.reads.get(read.thread)
-    if known is not None and known.version >= read.version:
-        return
-    reader.reads[read.thread] = read
-    reader.bases.clear()
-    if reader.marks:
-        whole = read.thread == ALL_THREADS
-        reader.marks = [
-            mark
-            for mark in reader.marks
-            if mark.version > read.version or not (whole or mark.thread == read.thread)
-        ]
 
 
 def _add(counts: Counts, thread: str, notification: int, highlight: int) -> None:

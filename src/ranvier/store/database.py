@@ -38,7 +38,7 @@ class Entry:
     """What the log will say of a change; `position` is set once it has one.
 
     `ref` names what changed, within its kind. `payload` is the changed thing itself for readers in this process; it is
-    never stored.
+    never stored. `weight` is about how many bytes it takes in memory, where that may be many.
     """
 
     kind: int
@@ -46,6 +46,7 @@ class Entry:
     ref: str
     payload: Any = None
     position: int = field(default=0)
+    weight: int = field(default=0)
 
 
 class Transaction(Reader, Protocol):

@@ -52,6 +52,7 @@ class Kind(IntEnum):
 
 
 EVERYONE = "*"
+_WEIGHT = 64 * 1024 * 1024
 
 
 def room_audience(room: int) -> str:
@@ -67,8 +68,8 @@ def device_audience(user_id: str, device_id: str) -> str:
 class Tail:
     """The newest entries in memory, in order, with what changed attached where this process wrote it.
 
-    Bounded by `capacity` entries, which may be changed at any time. `floor` is the position up to which entries may
-    have been forgotten: a reader who has read less far must read the table.
+    Bounded in bytes, and by `capacity` entries, which may be changed at any time. `floor` is the position up to which
+    entries may have been forgotten: a reader who has read less far must read the table.
     """
 
     def __init__(self, tip: int, capacity: int = 10_000) -> None:
@@ -76,6 +77,7 @@ class Tail:
         self._positions: list[int] = []
         self._dropped = 0
         self._latest: dict[str, int] = {}
+        self._weight = 0
         self.capacity = capacity
         self.floor = tip
         self.tip = tip
@@ -87,12 +89,14 @@ class Tail:
             self._positions.append(entry.position)
             self._latest[entry.audience] = entry.position
             self.tip = entry.position
-        while len(self._entries) > self.capacity:
+            self._weight += entry.weight
+        while len(self._entries) > self.capacity or self._weight > _WEIGHT:
             self._drop()
 
     def _drop(self) -> None:
         oldest = self._entries.popleft()
         self.floor = oldest.position
+        self._weight -= oldest.weight
         if self._latest.get(oldest.audience) == oldest.position:
             del self._latest[oldest.audience]
         self._dropped += 1

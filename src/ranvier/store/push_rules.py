@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ranvier.store.database import Reader, Transaction
+from ranvier.store.database import Database, Reader, Transaction
 
 _IGNORED = "m.ignored_user_list"
 
@@ -33,9 +33,9 @@ async def ignored_by(reader: Reader, user_id: str) -> str | None:
     )
 
 
-async def members_with_wishes(reader: Reader, room: int) -> Sequence[str]:
-    """The members of a room who changed push rules or ignore anybody."""
-    rows = await reader.fetch(
+async def members_with_wishes(database: Database, room: int) -> Sequence[str]:
+    """The members of a room who changed push rules or ignore anybody: looks at each member."""
+    rows = await database.fetch_slowly(
         "SELECT m.user_id FROM memberships m WHERE m.room = $1 AND m.membership = 'join' AND ("
         "EXISTS (SELECT 1 FROM push_rules p WHERE p.user_id = m.user_id) "
         "OR EXISTS (SELECT 1 FROM account_data a WHERE a.user_id = m.user_id AND a.room_id = '' AND a.type = $2))",
@@ -43,3 +43,14 @@ async def members_with_wishes(reader: Reader, room: int) -> Sequence[str]:
         _IGNORED,
     )
     return [row[0] for row in rows]
+
+
+async def joined_among(reader: Reader, room: int, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users who are in the room."""
+    # By user, of whose rooms there are fewer than there may be members: +room keeps the room's index out of it.
+    rows = await reader.fetch(
+        "SELECT user_id FROM memberships WHERE user_id = ANY($1) AND +room = $2 AND membership = 'join'",
+        list(user_ids),
+        room,
+    )
+    return {row[0] for row in rows}

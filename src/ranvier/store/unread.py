@@ -111,8 +111,9 @@ async def counter_at(reader: Reader, room: int, thread: str, version: int) -> in
 
 
 async def counters(reader: Reader, room: int) -> dict[str, tuple[int, int]]:
-    """The newest counter of each thread of a room, with the version that set it."""
+    """The newest counter of each thread of a room, with the version that set it, the newest last."""
     rows = await reader.fetch(
-        "SELECT thread, MAX(counter), MAX(version) FROM unread_counters WHERE room = $1 GROUP BY thread", room
+        "SELECT thread, MAX(counter), MAX(version) FROM unread_counters WHERE room = $1 GROUP BY thread ORDER BY 3",
+        room,
     )
     return {row[0]: (row[1], row[2]) for row in rows}

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from ranvier.bus.local import Ring
 
 _SESSIONS = 20_000
+_DEVICES = 100
+"""Devices of a user that are followed at once."""
 
 
 class Session:
@@ -48,6 +50,8 @@ class Waiting:
         if session is None:
             self._drop_idle()
             session = self._sessions[user_id] = Session(user_id)
+        if len(session.audiences) - len(session.rooms) > _DEVICES:
+            self._leave_devices(session)
         for audience in own:
             if audience not in session.audiences:
                 self._follow(session, audience)
@@ -71,6 +75,12 @@ class Waiting:
         if not followers:
             del self._by_audience[audience]
 
+    def _leave_devices(self, session: Session) -> None:
+        """Forget devices, which come and go; those that wait are woken, and come back for theirs."""
+        for audience in session.audiences - session.rooms:
+            self._leave(session, audience)
+        session.wake()
+
     def _drop_idle(self) -> None:
         if len(self._sessions) < _SESSIONS:
             return
@@ -82,7 +92,8 @@ class Waiting:
 
     async def wait(self, session: Session, wakes: int, seconds: float) -> bool:
         """Wait until the session was woken more than `wakes` times; False if the time passed without."""
-        if session.wakes != wakes:
+        if session.wakes != wakes or self._sessions.get(session.user_id) is not session:
+            # It was woken, or dropped as idle, while its request looked for news.
             return True
         if self._closing:
             return False
