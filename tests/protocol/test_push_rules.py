@@ -14,6 +14,7 @@ from ranvier.protocol.push_rules import (
     NO_CHANGES,
     PushRules,
     changes_json,
+    keep_known_actions,
     parse_changes,
     rule_json,
     ruleset_json,
@@ -130,7 +131,7 @@ def test_a_rule_can_not_be_placed_beside_one_that_is_not_the_users(neighbour: st
         ("override", "a\\b", QUIET, "M_INVALID_PARAM"),
         ("override", "", QUIET, "M_INVALID_PARAM"),
         ("override", "x" * 513, QUIET, "M_INVALID_PARAM"),
-        ("device", "x", QUIET, "M_INVALID_PARAM"),
+        ("device", "x", QUIET, "M_UNRECOGNIZED"),
         ("override", "x", {}, "M_MISSING_PARAM"),
         ("override", "x", {"actions": "notify"}, "M_BAD_JSON"),
         ("override", "x", {"actions": ["shout"]}, "M_INVALID_PARAM"),
@@ -189,11 +190,12 @@ def test_a_condition_of_a_kind_yet_unknown_is_kept() -> None:
     assert ruleset_json(rules, ALICE)["override"][1]["conditions"] == [condition]
 
 
-def test_historical_actions_are_stripped() -> None:
+def test_historical_actions_are_kept_as_they_were_sent_and_mean_nothing() -> None:
     rules = changes.put_rule(NO_CHANGES, "room", "!r:x", {"actions": ["dont_notify"]})
     rules = changes.set_actions(rules, "override", ".m.rule.reaction", {"actions": ["coalesce", "notify"]})
-    assert changes.find_rule(rules, "room", "!r:x").actions == ()
-    assert changes.find_rule(rules, "override", ".m.rule.reaction").actions == ("notify",)
+    assert changes.find_rule(rules, "room", "!r:x").actions == ("dont_notify",)
+    assert keep_known_actions(("dont_notify",)) == ()
+    assert keep_known_actions(("coalesce", "notify")) == ("notify",)
 
 
 def test_the_number_of_own_rules_is_bounded() -> None:

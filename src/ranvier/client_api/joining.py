@@ -10,6 +10,8 @@ from ranvier.http.request import Request
 from ranvier.protocol.refusal import Refusal, forbidden
 from ranvier.rooms.membership import Memberships
 
+_OWN = frozenset({"reason", "third_party_signed", "membership"})
+
 
 class Join(msgspec.Struct):
     """A wish to be let in."""
@@ -35,9 +37,17 @@ async def _join(request: Request, room_id: str, memberships: Memberships, limits
     requester = request.requester
     requester.check_not_suspended()
     body = request.read(Join, optional=True)
+    # COMPAT(complement): what else the body says becomes a part of the membership.
+    further = {key: value for key, value in request.json_or_empty().items() if key not in _OWN}
     limits.count("joins_per_room", room_id)
     try:
-        await memberships.join(requester.user_id, room_id, reason=body.reason, is_guest=requester.is_guest)
+        await memberships.join(
+            requester.user_id,
+            room_id,
+            reason=body.reason,
+            content=further or None,
+            is_guest=requester.is_guest,
+        )
     except Refusal as refusal:
         if refusal.errcode == "M_FORBIDDEN" and body.third_party_signed is not None:
             raise forbidden(

@@ -18,7 +18,6 @@ from ranvier.protocol.push_rules import (
     DefaultChange,
     PushRule,
     PushRules,
-    keep_known_actions,
 )
 from ranvier.protocol.refusal import Refusal, bad_json, invalid_param, not_found
 
@@ -185,7 +184,10 @@ def _place(
 
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
-        raise invalid_param(f"{kind!r} is no kind of push rule; the kinds are {', '.join(KINDS)}.")
+        # The kind is a part of the path: another one names no endpoint.
+        raise Refusal(
+            "M_UNRECOGNIZED", f"{kind!r} is no kind of push rule; the kinds are {', '.join(KINDS)}."
+        )
 
 
 def _check_new_id(rule_id: str) -> None:
@@ -208,7 +210,7 @@ def _parse_actions(body: Mapping[str, Any]) -> tuple[Action, ...]:
     for action in actions:
         _check_action(action)
     _check_size("The actions of a push rule", actions)
-    return keep_known_actions(actions)
+    return tuple(actions)
 
 
 def _check_action(action: object) -> None:

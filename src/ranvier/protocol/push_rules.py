@@ -223,7 +223,7 @@ def parse_changes(stored: Mapping[str, Any]) -> PushRules:
         kind: tuple(
             PushRule(
                 rule["rule_id"],
-                keep_known_actions(rule["actions"]),
+                tuple(rule["actions"]),
                 tuple(rule.get("conditions", ())),
                 rule.get("pattern"),
                 rule["enabled"],
@@ -239,6 +239,6 @@ def parse_changes(stored: Mapping[str, Any]) -> PushRules:
             if rule_id in known:
                 actions = entry.get("actions")
                 changes[kind, rule_id] = DefaultChange(
-                    entry.get("enabled"), None if actions is None else keep_known_actions(actions)
+                    entry.get("enabled"), None if actions is None else tuple(actions)
                 )
     return PushRules(own, changes)

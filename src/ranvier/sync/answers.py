@@ -180,6 +180,9 @@ class RoomAnswers:
         gathered = await self._timelines.whole(room, request.user_id, version, timeline, own=own)
         if membership.membership == "join":
             gathered.summary = await self._sections.summary(room, request.user_id)
+            if news is not None:
+                # What the client may have from an earlier stay doesn't join up with this.
+                gathered.limited = True
         else:
             gathered.stay_end = await self._timelines.stay_end(request.user_id, membership.event)
         if gathered.stay_end != 0:
