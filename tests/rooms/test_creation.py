@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.http_client import path_of
 from tests.rooms.reading import room_path, state_content, walk
 from tests.server import Server, UserClient
 
@@ -214,3 +215,14 @@ async def test_who_blocks_invites_is_not_invited(server: Server) -> None:
     assert (answer.status, answer.errcode) == (403, "M_INVITE_BLOCKED")
     (await bob.put(path, json={})).ok()
     await alice.invite(room_id, bob.user_id)
+
+
+async def test_a_creator_s_power_can_t_be_set_where_it_is_infinite(server: Server):
+    alice = await server.register("alice")
+    room_id = await alice.create_room(room_version="12")
+    path = path_of("_matrix/client/v3/rooms", room_id, "state", "m.room.power_levels", "")
+    answer = await alice.put(path, json={"users": {alice.user_id: 50}})
+    assert (answer.status, answer.errcode) == (400, "M_BAD_JSON")
+    path = path_of("_matrix/client/v3/rooms", room_id, "state", "m.room.create", "")
+    answer = await alice.put(path, json={"room_version": "12"})
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")

@@ -6,6 +6,7 @@ from typing import Any
 
 from ranvier.protocol import relations
 from ranvier.protocol.identifiers import BadIdentifier, check_room_alias, server_name_of
+from ranvier.protocol.power_levels import creators_of
 from ranvier.protocol.refusal import Refusal, bad_json, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal, TransactionKnown
 from ranvier.rooms.events import Events
@@ -97,10 +98,12 @@ class Sending:
     ) -> str:
         """Send a state event; one that would change nothing is answered with the event that stands."""
         if kind in SERVER_MADE:
-            raise forbidden(f"'{kind}' events are made by the server only.")
+            raise invalid_param(f"'{kind}' events are made by the server only.")
         room, head = await self.joined_room(sender, room_id)
         if kind == "m.room.canonical_alias":
             await self._check_aliases(room, head, content)
+        if kind == "m.room.power_levels":
+            _refuse_levels_of_creators(room, head, content)
         draft = Draft(sender, kind, content, state_key, unless_same=True, at=at)
         event_id = (await self._appending.append(Proposal(room, [draft])))[0]
         if kind == GUEST_ACCESS:
@@ -218,3 +221,13 @@ class Sending:
 
 def _strings(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _refuse_levels_of_creators(room: Room, head: Head, content: dict[str, Any]) -> None:
+    """Where creators have infinite power, a level for one of them says nothing, and the room's rules forbid it."""
+    create, users = head.get("m.room.create"), content.get("users")
+    if not room.version.creators_have_infinite_power or create is None or not isinstance(users, dict):
+        return
+    for creator in creators_of(create.event):
+        if creator in users:
+            raise bad_json(f"{creator} is a creator of the room and needs no power level.")
