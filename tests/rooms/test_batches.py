@@ -109,3 +109,20 @@ async def test_what_is_refused_as_a_whole_counts_nowhere(server: Server) -> None
     assert isinstance(outcomes[0], Refusal)
     section = (await alice.sync(since))["rooms"]["join"][room_id]
     assert section["unread_notifications"]["notification_count"] == 1
+
+
+async def test_a_room_with_long_messages_weighs_more(server: Server) -> None:
+    heads = server.composition.parts.get(Heads)
+    alice = await server.register("alice")
+    room_id = await alice.create_room()
+    room = await heads.get(room_id)
+    assert room is not None
+    await heads.recent(room)
+    before = room.cost()
+    for _ in range(30):
+        await alice.send(room_id, "x" * 30_000)
+    # 24 of them are kept at hand.
+    assert 24 * 30_000 < room.cost() - before < 24 * 100_000
+    for _ in range(30):
+        await alice.send(room_id, "x")
+    assert abs(room.cost() - before) < 100_000

@@ -1,5 +1,6 @@
 """Events by id or number, through a cache that is bounded in bytes."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from ranvier.store.database import Database, Entry
 from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind
 
+_AT_ONCE = 250
 _OVERHEAD = 1500
 """Bytes that an event's objects take in memory besides its JSON, about."""
 
@@ -66,17 +68,23 @@ class Events:
                 missing.append(nid)
             else:
                 found[nid] = kept
-        if missing:
-            while True:
-                redactions = self._redactions
-                read = await store.by_nid(self._database, missing)
-                # What was redacted meanwhile may have been read as it was before.
-                if redactions == self._redactions:
-                    break
-            for kept in read.values():
-                self.keep(kept)
-            found |= read
+        for start in range(0, len(missing), _AT_ONCE):
+            if start:
+                # Others get their turn between the portions of a long read.
+                await asyncio.sleep(0)
+            found |= await self._read(missing[start : start + _AT_ONCE])
         return found
+
+    async def _read(self, nids: Sequence[int]) -> dict[int, StoredEvent]:
+        while True:
+            redactions = self._redactions
+            read = await store.by_nid(self._database, nids)
+            # What was redacted meanwhile may have been read as it was before.
+            if redactions == self._redactions:
+                break
+        for kept in read.values():
+            self.keep(kept)
+        return read
 
     async def relations(self, content: Mapping[str, Any]) -> list[Relation]:
         """What an event with this content relates to, what that relates to, and so on, up to a bound."""

@@ -16,7 +16,7 @@ from typing import Any
 from immutables import Map
 
 from ranvier.protocol.room_versions import ROOM_VERSIONS, RoomVersion
-from ranvier.rooms.events import Events
+from ranvier.rooms.events import Events, cost_of
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store import timeline as timeline_store
@@ -31,7 +31,8 @@ RECENT = 24
 KEPT_MEMBERS = 2000
 """A room with more members is not held in memory as a whole."""
 _ROOM_COST = 4096
-_STATE_COST = 300
+_STATE_COST = 1500
+"""Half of what an event takes: many a state event is in the cache of events as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Room:
         "recent",
         "room_id",
         "version",
+        "weight",
     )
 
     def __init__(self, nid: int, room_id: str, version: RoomVersion) -> None:
@@ -110,6 +112,8 @@ class Room:
         self.faulted: dict[Key, StoredEvent | None] = {}
         # Rises when what was read of the room so far is void.
         self.epoch = 0
+        # Bytes that the events of `recent` take, as they may be cached nowhere else.
+        self.weight = 0
 
     def advance(self, head: Head, items: Iterable[TimelineItem]) -> None:
         """The head that was just committed takes the old one's place."""
@@ -120,12 +124,26 @@ class Room:
         self.faulted.clear()
         self.head = head
         if self.recent is not None:
-            self.recent.extend(items)
+            for item in items:
+                if len(self.recent) == RECENT:
+                    self.weight -= cost_of(self.recent.popleft().kept)
+                self.recent.append(item)
+                self.weight += cost_of(item.kept)
+
+    def keep_recent(self, items: Sequence[TimelineItem]) -> None:
+        """The newest live events, up to the head's version."""
+        self.recent = deque(items)
+        self.weight = sum(cost_of(item.kept) for item in items)
+
+    def forget_recent(self) -> None:
+        """The newest live events are to be read anew."""
+        self.recent = None
+        self.weight = 0
 
     def cost(self) -> int:
-        """Bytes that this takes in memory, about; events are counted where they are cached."""
+        """Bytes that this takes in memory, about."""
         state = _STATE_COST * len(self.head.state) if self.head is not None else 0
-        return _ROOM_COST + state + (self.counters.cost() if self.counters is not None else 0)
+        return _ROOM_COST + state + self.weight + (self.counters.cost() if self.counters is not None else 0)
 
 
 class Heads:
@@ -195,7 +213,7 @@ class Heads:
         state: Map[Key, StoredEvent | None] = Map({key: events[nid] for key, nid in keys.items()})
         extremities = tuple(events[nid] for nid in row.extremities)
         room.counts, room.counted = counts, row.version
-        room.recent = None
+        room.forget_recent()
         room.epoch += 1
         room.head = Head(row.version, extremities, state, row.root)
 
@@ -235,7 +253,7 @@ class Heads:
             epoch = room.epoch
             items = await self.timeline(room, until=head.version, limit=RECENT)
             if room.head is not None and room.head.version == head.version and room.epoch == epoch:
-                room.recent = deque(items, maxlen=RECENT)
+                room.keep_recent(items)
         return room.recent
 
     async def timeline(self, room: Room, *, until: int, limit: int, after: int = 0) -> list[TimelineItem]:
@@ -315,7 +333,7 @@ class Heads:
     def drop(self, room: Room) -> None:
         """Forget the head, as it was built upon something that did not come to be."""
         room.head = None
-        room.recent = None
+        room.forget_recent()
         room.counts = None
         room.counters = None
         room.faulted.clear()
@@ -332,7 +350,7 @@ class Heads:
             target: StoredEvent | None = entry.payload
             if target is None or target.event.is_state:
                 self.drop(room)
-            room.recent = None
+            room.forget_recent()
             room.epoch += 1
 
 

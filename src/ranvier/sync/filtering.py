@@ -12,6 +12,8 @@ from ranvier.store import filters as store
 from ranvier.store.database import Database
 
 _KEPT = 10_000
+_CHARACTERS = 2_000_000
+"""Characters that all inline filters which are kept may have."""
 _INLINE = 16_384
 """Characters that a filter in the query may have."""
 
@@ -22,6 +24,7 @@ class Filters:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: OrderedDict[tuple[str, str], Filter] = OrderedDict()
+        self._characters = 0
 
     async def named(self, user_id: str, name: str | None) -> Filter:
         """The filter of an id, or of its own JSON; refuses what is neither."""
@@ -32,10 +35,16 @@ class Filters:
         found = self._kept.get(key)
         if found is None:
             found = _inline(name) if name.startswith("{") else await self._read(user_id, name)
-            self._kept[key] = found
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._keep(key, found)
         return found
+
+    def _keep(self, key: tuple[str, str], wanted: Filter) -> None:
+        if key not in self._kept:
+            self._characters += len(key[1])
+        self._kept[key] = wanted
+        while len(self._kept) > _KEPT or self._characters > _CHARACTERS:
+            (_, name), _ = self._kept.popitem(last=False)
+            self._characters -= len(name)
 
     async def _read(self, user_id: str, name: str) -> Filter:
         if not name.isdecimal() or len(name) > 18:

@@ -37,6 +37,10 @@ class SentMembers:
         self.pending.clear()
         self.token = since
 
+    def size(self) -> int:
+        """How many members it holds."""
+        return len(self.certain) + sum(map(len, self.pending.values()))
+
     def expect(self, token: str) -> None:
         """An answer with this token goes out."""
         if len(self.pending) > _ANSWERS:
@@ -45,13 +49,18 @@ class SentMembers:
 
 
 class LazyMembers:
-    """What every device has been sent; forgotten when the process ends, which only costs repetition."""
+    """What every device has been sent; what is forgotten only costs repetition. `capacity` is in members."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = 1_000_000) -> None:
+        self._capacity = capacity
+        self._asked = 0
         self._devices: OrderedDict[tuple[str, str | None], SentMembers] = OrderedDict()
 
     def of(self, user_id: str, device_id: str | None) -> SentMembers:
         """What one device has been sent."""
+        self._asked += 1
+        if self._asked % _DEVICES == 0:
+            self.trim()
         key = (user_id, device_id)
         found = self._devices.get(key)
         if found is None:
@@ -61,3 +70,11 @@ class LazyMembers:
         else:
             self._devices.move_to_end(key)
         return found
+
+    def trim(self) -> None:
+        """Keep to the capacity in members, those of the devices that came last."""
+        left = self._capacity
+        for key, sent in reversed(list(self._devices.items())):
+            left -= sent.size()
+            if left < 0:
+                del self._devices[key]
