@@ -1,15 +1,14 @@
 """What the composition has built so far: found by type for the endpoints, told of the log, started, stopped."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar, runtime_checkable
-
-import structlog
 
 from ranvier.bus.local import Bell, Ring
 from ranvier.store.database import Entry
 
 Part = TypeVar("Part")
-_log: Final = structlog.get_logger("ranvier.main")
+_log: Final = logging.getLogger("ranvier.main")
 
 
 @runtime_checkable
@@ -82,7 +81,9 @@ class Parts:
                 heard(entries)
             except Exception:
                 # A bug in one part's memory must keep no other from hearing, and nobody waiting.
-                _log.exception("a part did not take in what was committed", part=heard.__qualname__)
+                _log.exception(
+                    "a part did not take in what was committed", extra={"part": heard.__qualname__}
+                )
         audiences = frozenset(entry.audience for entry in entries)
         self.bell.ring(Ring(entries[0].position - 1, entries[-1].position, audiences))
 
