@@ -64,6 +64,7 @@ class Images:
         """Keep a copy of a container's files as a new image; the tag moves to it."""
         identifier = secrets.token_hex(32)
         folder = self._folder / identifier
+        folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(state, folder)
         image.base.copied(container_id, identifier)
         for other in self._images.values():
