@@ -105,13 +105,11 @@ class Attacker:
 
     def _query(self, operation: Operation | None, *, broken: bool) -> str:
         chance, pairs = self._chance, []
+        known = operation.parameters_in("query") if operation is not None else []
         if operation is None:
             pairs = [(name, quote(self._known_text(name), safe="")) for name in ("session", "valid")]
-        for parameter in operation.parameters_in("query") if operation is not None else ():
-            if parameter.name in _WAITING:
-                pairs.append((parameter.name, "0"))
-                continue
-            if not parameter.required and chance.random() < 0.6:
+        for parameter in known:
+            if parameter.name in _WAITING or not (parameter.required or chance.random() < 0.4):
                 continue
             pairs.append(
                 (parameter.name, quote(self._text(self._sound(parameter.schema, parameter.name)), safe=""))
@@ -124,6 +122,8 @@ class Attacker:
             )
         elif broken:
             pairs = [(chance.choice(BAD_SEGMENTS), chance.choice(BAD_QUERIES))] * chance.choice([1, 2, 200])
+        # Whoever may wait long does not, whatever else is wrong.
+        pairs += [(parameter.name, "0") for parameter in known if parameter.name in _WAITING]
         return "&".join(f"{name}={value}" for name, value in pairs)
 
     def _body(self, operation: Operation | None) -> Any:

@@ -60,8 +60,8 @@ class Scene:
         self._number = 0
 
     async def prepare(self) -> None:
-        self.alice = await self.server.register("alice")
-        await self.server.register("bob")
+        self.alice = await self.server.register("alice", "what only alice knows")
+        await self.server.register("bob", "what only bob knows")
         self.private = await self.alice.create_room(preset="private_chat", topic=SECRET)
         self.public = await self.alice.create_room(preset="public_chat", room_alias_name="public")
         self.events = [await self.alice.send(room, "hello") for room in (self.private, self.public)]
