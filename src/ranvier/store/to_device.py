@@ -80,7 +80,9 @@ async def write_to_device(transaction: Transaction, messages: Sequence[Outgoing]
         # Ids begin with the time, so that new rows lie side by side in the index.
         ref = f"{now:012x}{secrets.token_hex(8)}"
         rows.append((ref, message.user_id, message.device_id, last + 1, message.message))
-        entries.append(Entry(Kind.TO_DEVICE, device_audience(*audience), ref))
+        entry = Entry(Kind.TO_DEVICE, device_audience(*audience), ref, message.message)
+        entry.weight = len(message.message)
+        entries.append(entry)
     await transaction.insert("to_device_messages", "id, user_id, device_id, place, message", rows)
     for entry in entries:
         transaction.announce(entry)
