@@ -229,7 +229,7 @@ async def test_state_needs_power_and_keeps_what_is_said_twice(server: Server) ->
     own = room_path(room_id, "state", "org.example.mood", bob.user_id)
     assert (await alice.put(own, json={})).errcode == "M_FORBIDDEN"
     create = await alice.put(room_path(room_id, "state", "m.room.create", ""), json={})
-    assert create.errcode == "M_FORBIDDEN"
+    assert create.errcode == "M_INVALID_PARAM"
 
 
 async def test_a_canonical_alias_must_point_to_the_room(server: Server) -> None:
