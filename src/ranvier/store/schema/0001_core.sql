@@ -76,7 +76,7 @@ CREATE TABLE current_state (
 );
 
 -- Who is or was what in which room. room is the room's number; invites and knocks to rooms that are not known
--- keep their stripped state (JSON). position is the log's when the membership began to be this.
+-- keep their stripped state (JSON).
 CREATE TABLE memberships (
     user_id TEXT NOT NULL,
     room_id TEXT NOT NULL,
