@@ -43,8 +43,8 @@ class Event:
 
     `pdu` is the wire form; `content` the same object as its `content`. `state_key` is None for message
     events, `redacts` the event that this redaction names, wherever its room version keeps it. `client_json`
-    is room for the bytes that clients get, and `power_view` for the power levels that this event gives rise
-    to: both are filled by whoever needs them first.
+    is room for the bytes that clients get, and `view` for what a state event's content gives rise to, ready
+    for use (power levels, a server ACL): both are filled by whoever needs them first.
     """
 
     __slots__ = (
@@ -56,7 +56,6 @@ class Event:
         "event_id",
         "origin_server_ts",
         "pdu",
-        "power_view",
         "prev_events",
         "redacts",
         "room_id",
@@ -64,6 +63,7 @@ class Event:
         "sender",
         "state_key",
         "type",
+        "view",
     )
 
     def __init__(
@@ -88,7 +88,7 @@ class Event:
         self.room_id: str = "!" + event_id[1:] if _makes_room_id(pdu, room_version) else pdu["room_id"]
         self.redacts = _redacts_of(pdu, room_version) if self.type == "m.room.redaction" else None
         self.client_json: bytes | None = None
-        self.power_view: object = None
+        self.view: object = None
         self._pdu_json = pdu_json
 
     @property

@@ -88,11 +88,11 @@ class PowerLevels:
 def power_levels_of(create: Event, power_levels: Event | None) -> PowerLevels:
     """The view of these two events, made once and kept with the later one."""
     keeper = create if power_levels is None else power_levels
-    view = keeper.power_view
+    view = keeper.view
     if isinstance(view, PowerLevels) and view.create_id == create.event_id:
         return view
     view = PowerLevels(create, power_levels)
-    keeper.power_view = view
+    keeper.view = view
     return view
 
 
