@@ -9,6 +9,7 @@ from ranvier.protocol.history_visibility import (
     allows,
     may_see,
     may_server_see,
+    may_server_see_event,
     membership_with,
     read_membership,
     read_visibility,
@@ -117,3 +118,62 @@ def test_a_server_sees_what_one_of_its_users_may(
     visibility: str, memberships: tuple[str, ...], seen: bool
 ) -> None:
     assert may_server_see(visibility, memberships) is seen
+
+
+HERE, ELSEWHERE = "@anna:here.example", "@eve:elsewhere.example"
+
+
+def may_server_see_message(visibility: str, *memberships: str) -> bool:
+    return may_server_see_event(make_message("x"), "here.example", visibility, memberships)
+
+
+@pytest.mark.parametrize("visibility", ["world_readable", "shared"])
+def test_an_open_history_is_open_to_every_server_in_the_room(visibility: str) -> None:
+    assert may_server_see_message(visibility)
+    assert may_server_see_message(visibility, "leave", "ban")
+
+
+@pytest.mark.parametrize(
+    ("memberships", "if_invited", "if_joined"),
+    [
+        ((), False, False),
+        (("leave", "ban", "knock"), False, False),
+        (("invite",), True, False),
+        (("leave", "join"), True, True),
+    ],
+)
+def test_a_closed_history_is_for_servers_with_users_who_were_there(
+    memberships: tuple[str, ...], if_invited: bool, if_joined: bool
+) -> None:
+    assert may_server_see_message("invited", *memberships) is if_invited
+    assert may_server_see_message("joined", *memberships) is if_joined
+
+
+def test_a_server_sees_what_its_own_users_sent() -> None:
+    leave = make_event("m.room.member", {"membership": "leave"}, sender=HERE, state_key=HERE)
+    assert may_server_see_event(leave, "here.example", "joined", ["invite"])
+    assert not may_server_see_event(leave, "third.example", "joined", ["invite"])
+
+
+def test_a_server_sees_the_events_that_bring_its_users_in_and_out() -> None:
+    def seen(membership: str, before: str, visibility: str, state_key: str = HERE) -> bool:
+        event = make_event("m.room.member", {"membership": membership}, sender=ELSEWHERE, state_key=state_key)
+        return may_server_see_event(event, "here.example", visibility, [before])
+
+    assert seen("invite", "leave", "invited")
+    assert not seen("invite", "leave", "joined")
+    assert seen("leave", "join", "joined")
+    assert seen("ban", "invite", "invited")
+    assert not seen("ban", "leave", "invited")
+    assert not seen("join", "leave", "joined", state_key=ELSEWHERE)
+
+
+def test_a_server_sees_a_change_of_visibility_if_it_may_before_or_after() -> None:
+    def seen(before: str, after: str) -> bool:
+        content = {"history_visibility": after}
+        event = make_event("m.room.history_visibility", content, sender=ELSEWHERE, state_key="")
+        return may_server_see_event(event, "here.example", before, [])
+
+    assert seen("joined", "shared")
+    assert seen("shared", "joined")
+    assert not seen("invited", "joined")

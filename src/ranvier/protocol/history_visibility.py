@@ -77,11 +77,33 @@ def membership_with(event: "Event", user_id: str, before: str | None) -> str:
 
 
 def may_server_see(visibility: str, memberships: Collection[str]) -> bool:
-    """Whether a server in the room may be given an event, for the sake of any of its users.
+    """Whether one state of a room lets a server in the room be given an event, for any of its users.
 
-    `memberships` are those of the server's users at the event. A history that those who join later may see is
-    open to every server in the room.
+    `memberships` are those of the server's users. A history that those who join later may see is open to every
+    server in the room.
     """
     if visibility in ("world_readable", "shared"):
         return True
     return "join" in memberships or (visibility == "invited" and "invite" in memberships)
+
+
+def may_server_see_event(
+    event: "Event", server_name: str, visibility: str, memberships: Collection[str]
+) -> bool:
+    """Whether a server in the room may be given the event; if not, its redacted form or none of it.
+
+    `visibility` and `memberships` (of the server's users) are those *before* the event. As for users, an event
+    that changes one of them may be seen if the state before or after it would let it be seen; and a server's
+    own events are no news to it.
+    """
+    if _is_of(event.sender, server_name):
+        return True
+    if may_server_see(visibility, memberships):
+        return True
+    if event.type == "m.room.member" and event.state_key is not None and _is_of(event.state_key, server_name):
+        return may_server_see(visibility, [read_membership(event.content)])
+    return may_server_see(visibility_with(event, visibility), memberships)
+
+
+def _is_of(user_id: str, server_name: str) -> bool:
+    return user_id.partition(":")[2] == server_name

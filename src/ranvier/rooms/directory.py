@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from ranvier.protocol.refusal import forbidden, invalid_param, not_found
+from ranvier.protocol.room_summaries import SUMMARY_TYPES, published_room
 from ranvier.rooms.access import is_joined
 from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.powers import may_send_state
@@ -24,16 +25,6 @@ from ranvier.store.writer import Writer
 MAX_ROOMS: Final = 500
 """Rooms in one answer."""
 MAX_TERM: Final = 500
-_SHOWN_TYPES: Final = (
-    "m.room.create",
-    "m.room.name",
-    "m.room.topic",
-    "m.room.avatar",
-    "m.room.canonical_alias",
-    "m.room.join_rules",
-    "m.room.history_visibility",
-    "m.room.guest_access",
-)
 _KEPT_IF_REDACTED: Final = frozenset({"m.room.create", "m.room.join_rules", "m.room.history_visibility"})
 _AT_ONCE: Final = 200
 _FORM = re.compile(r"([np])([0-9]{1,18})-([0-9]{1,18})\Z")
@@ -143,7 +134,7 @@ class Directory:
         """Read rooms anew, and remember those that did not change meanwhile."""
         self._loading.update(nids)
         try:
-            rows = await store.state_of(self._database, nids, _SHOWN_TYPES)
+            rows = await store.state_of(self._database, nids, SUMMARY_TYPES)
             counts = await store.joined_counts(self._database, nids)
             names = await store.room_ids(self._database, nids)
         finally:
@@ -178,48 +169,11 @@ def _key(listing: Listing) -> tuple[int, int]:
     return listing.key
 
 
-def _text(content: Any, key: str) -> str | None:
-    value = content.get(key) if isinstance(content, dict) else None
-    return value if isinstance(value, str) and value else None
-
-
-def _topic(content: Any) -> str | None:
-    """The plain text of a topic: the text representation's if there is one."""
-    rich = content.get("m.topic") if isinstance(content, dict) else None
-    parts = rich.get("m.text") if isinstance(rich, dict) else None
-    for part in parts if isinstance(parts, list) else ():
-        if isinstance(part, dict) and part.get("mimetype", "text/plain") == "text/plain":
-            return _text(part, "body")
-    return _text(content, "topic")
-
-
 def _listing(nid: int, room_id: str, members: int, contents: dict[str, Any]) -> Listing:
-    name = _text(contents.get("m.room.name"), "name")
-    topic = _topic(contents.get("m.room.topic"))
-    alias = _text(contents.get("m.room.canonical_alias"), "alias")
-    room_type = _text(contents.get("m.room.create"), "type")
-    said = {
-        "name": name,
-        "topic": topic,
-        "canonical_alias": alias if alias is not None and alias.startswith("#") else None,
-        "avatar_url": _mxc(_text(contents.get("m.room.avatar"), "url")),
-        "join_rule": _text(contents.get("m.room.join_rules"), "join_rule"),
-        "room_type": room_type,
-    }
-    visibility = _text(contents.get("m.room.history_visibility"), "history_visibility")
-    shown: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-    shown |= {
-        "room_id": room_id,
-        "num_joined_members": members,
-        "world_readable": visibility == "world_readable",
-        "guest_can_join": _text(contents.get("m.room.guest_access"), "guest_access") == "can_join",
-    }
-    words = "\n".join(text for text in (name, topic, alias, room_id) if text is not None).casefold()
-    return Listing((-members, nid), room_type, words, shown)
-
-
-def _mxc(url: str | None) -> str | None:
-    return url if url is not None and url.startswith("mxc://") else None
+    shown = published_room(room_id, contents, members)
+    told = (shown.get("name"), shown.get("topic"), shown.get("canonical_alias"), room_id)
+    words = "\n".join(text for text in told if text is not None).casefold()
+    return Listing((-members, nid), shown.get("room_type"), words, shown)
 
 
 def _token(direction: str, listing: Listing) -> str:

@@ -15,6 +15,7 @@ from ranvier.protocol.identifiers import (
     check_user_id,
     server_name_of,
 )
+from ranvier.protocol.join_rules import allowed_rooms, is_restricted
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.guests import takes_guests
@@ -27,8 +28,6 @@ from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind
 from ranvier.store.writer import Writer
 
-MAX_ALLOWED_ROOMS: Final = 50
-"""Rooms of a restricted join rule that are looked at for the one who wants to join."""
 _AT_ONCE: Final = 64
 _AUTHORISER: Final = "join_authorised_via_users_server"
 
@@ -247,14 +246,11 @@ class Memberships:
     async def _authoriser(self, room: Room, head: Head, user_id: str) -> str | None:
         """For a restricted room, a user of this server who may let in one who is in an allowed room."""
         rules = head.content("m.room.join_rules")
-        if (
-            rules.get("join_rule") not in ("restricted", "knock_restricted")
-            or not room.version.restricted_joins
-        ):
+        if not is_restricted(rules, room.version):
             return None
         if _membership(head, user_id) in ("join", "invite", "ban"):
             return None
-        for room_id in _allowed_rooms(rules):
+        for room_id in allowed_rooms(rules):
             standing = await store.membership(self._database, user_id, room_id)
             if standing is not None and standing.membership == "join":
                 return await self._may_invite(room, head)
@@ -296,17 +292,3 @@ def _refuse_guest(head: Head) -> None:
         raise Refusal(
             "M_GUEST_ACCESS_FORBIDDEN", "This room does not take guests: register an account first."
         )
-
-
-def _allowed_rooms(rules: Mapping[str, Any]) -> list[str]:
-    """The rooms whose members a restricted join rule lets in; conditions that are not understood count as unmet."""
-    allowed = rules.get("allow")
-    rooms = [
-        rule["room_id"]
-        for rule in (allowed if isinstance(allowed, list) else [])
-        if isinstance(rule, dict)
-        and rule.get("type") == "m.room_membership"
-        and isinstance(rule.get("room_id"), str)
-        and "\0" not in rule["room_id"]
-    ]
-    return rooms[:MAX_ALLOWED_ROOMS]

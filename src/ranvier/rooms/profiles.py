@@ -1,15 +1,14 @@
 """What a local user's membership shows of their profile, and whether they may be invited at all."""
 
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from ranvier.protocol.identifiers import server_name_of
+from ranvier.protocol.invite_permission import INVITE_PERMISSION, blocks_invites
 from ranvier.protocol.refusal import Refusal
 from ranvier.store import account_data, profiles
 from ranvier.store.database import Database
-
-INVITE_PERMISSION: Final = "m.invite_permission_config"
 
 
 class MemberProfiles:
@@ -33,6 +32,6 @@ class MemberProfiles:
         if server_name_of(user_id) != self._server_name:
             return {}
         text = await account_data.find(self._database, user_id, None, INVITE_PERMISSION)
-        if text is not None and orjson.loads(text).get("default_action") == "block":
+        if text is not None and blocks_invites(orjson.loads(text)):
             raise Refusal("M_INVITE_BLOCKED", f"{user_id} takes no invites.", status=403)
         return await self.of(user_id)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ranvier.protocol.join_rules import DEFAULT_JOIN_RULE, known_join_rules
 from ranvier.protocol.power_levels import creators_of, read_level, read_levels
 from ranvier.protocol.refusal import Refusal, forbidden
 from ranvier.protocol.room_versions import RoomVersion
@@ -162,14 +163,8 @@ def _aliases_in(content: dict[str, Any]) -> list[str]:
 def carried_join_rules(content: dict[str, Any], version: RoomVersion) -> dict[str, Any]:
     """The join rules as the new version can understand them: what it does not know becomes `invite`."""
     rule = content.get("join_rule")
-    known = {"public", "invite"}
-    if version.knocking:
-        known.add("knock")
-    if version.restricted_joins:
-        known.add("restricted")
-    if version.knock_restricted_joins:
-        known.add("knock_restricted")
-    return content if rule in known else {"join_rule": "invite"}
+    known = isinstance(rule, str) and rule in known_join_rules(version)
+    return content if known else {"join_rule": DEFAULT_JOIN_RULE}
 
 
 def carried_power_levels(
