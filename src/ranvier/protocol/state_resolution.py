@@ -1,71 +1,77 @@
 """State resolution: one state out of those that branches of a room's history lead to.
 
-A resolution is a step machine. It is asked for its next step and either gives the resolved state or says what
-it has to know; whoever drives it fetches that, tells it, and asks again. So it needs no access to any store.
-Where the states agree there is nothing to resolve, and `settle` answers at once, for every room version.
+A resolution is an iterator of steps. Each says what has to be known and has fields for the answer, which whoever
+drives it sets before going on; the last is the outcome. So it needs no access to any store:
+
+    for step in resolution(version, states):
+        match step:
+            case NeedEvents():
+                step.events = await events_of(step.event_ids)
+            ...
+            case Resolved():
+                return step.changes
+
+The states are given without the keys on which all agree, and the outcome is what they lead to on the others: so
+nothing takes time that follows the size of the room. Where the states agree on all there is nothing to resolve.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 
-from ranvier.protocol.events import Event
+from ranvier.protocol.room_versions import RoomVersion, StateResolution
+from ranvier.protocol.state_resolution_steps import (
+    Key,
+    NeedAuthDifference,
+    NeedConflictedSubgraph,
+    NeedEvents,
+    NeedState,
+    Resolution,
+    Resolved,
+    StateMap,
+    Step,
+)
+from ranvier.protocol.state_resolution_v1 import resolution_v1
+from ranvier.protocol.state_resolution_v2 import resolution_v2
 
-StateMap = Mapping[tuple[str, str], str]
-"""Event IDs by type and state key."""
+__all__ = [
+    "Key",
+    "NeedAuthDifference",
+    "NeedConflictedSubgraph",
+    "NeedEvents",
+    "NeedState",
+    "Resolution",
+    "Resolved",
+    "StateMap",
+    "Step",
+    "conflicts",
+    "resolution",
+    "without_agreement",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class NeedEvents:
-    """Tell these events with `tell_events`; those that nobody has are left out of the answer."""
+def resolution(version: RoomVersion, states: Sequence[StateMap]) -> Resolution:
+    """The steps that resolve these states by the room version's algorithm.
 
-    event_ids: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class NeedAuthDifference:
-    """Tell which events are in the full auth chain of some of these sets of events, but not of all.
-
-    Source: room version 2, "Auth difference".
+    Keys on which all agree can be left out of the states; they are no part of the outcome.
     """
-
-    event_ids: tuple[frozenset[str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The outcome; the machine is done."""
-
-    state: StateMap
+    differing = without_agreement(states)
+    if not any(differing):
+        return iter((Resolved({}),))
+    if version.state_resolution is StateResolution.V1:
+        return resolution_v1(differing)
+    return resolution_v2(version, differing)
 
 
-Step = NeedEvents | NeedAuthDifference | Resolved
+def without_agreement(states: Sequence[StateMap]) -> list[StateMap]:
+    """The states with only the keys on which they differ."""
+    keys = conflicts(states)
+    return [{key: event_id for key, event_id in state.items() if key in keys} for state in states]
 
 
-class Resolution(Protocol):
-    """What an algorithm looks like to its driver. Its outcome does not depend on the order of the states."""
-
-    def next_step(self) -> Step:
-        """The outcome, or what has to be told first; the same again until it is told."""
-
-    def tell_events(self, events: Mapping[str, Event]) -> None:
-        """The answer to `NeedEvents`, by ID."""
-
-    def tell_auth_difference(self, event_ids: frozenset[str]) -> None:
-        """The answer to `NeedAuthDifference`."""
-
-
-def settle(states: Sequence[StateMap]) -> StateMap | None:
-    """The outcome where there is no conflict: no state, one, or several that are the same; else None."""
-    if not states:
-        return {}
-    first = states[0]
-    if all(state is first or state == first for state in states[1:]):
-        return first
-    return None
-
-
-def conflicts(states: Sequence[StateMap]) -> frozenset[tuple[str, str]]:
+def conflicts(states: Sequence[StateMap]) -> frozenset[Key]:
     """Types and state keys on which the states differ, or that some of them lack."""
-    keys = {key for state in states for key in state}
-    return frozenset(key for key in keys if len({state.get(key) for state in states}) > 1)
+    if not states:
+        return frozenset()
+    first, *others = states
+    keys = {key for state in others for key in state.keys() - first.keys()}
+    keys.update(key for key, event_id in first.items() if any(state.get(key) != event_id for state in others))
+    return frozenset(keys)

@@ -1,0 +1,57 @@
+"""The index of auth chains answers as a walk through the whole graph would, and reads little of it."""
+
+import os
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.protocol import naive_state_resolution as naive
+from tests.protocol.room_histories import History
+from tests.protocol.room_script import ALL_VERSIONS
+
+from ranvier.protocol.state_resolution import without_agreement
+
+EXAMPLES = int(os.environ.get("RANVIER_TEST_HISTORIES", "60"))
+HISTORIES = st.tuples(st.integers(0, 2**32), st.sampled_from(ALL_VERSIONS), st.integers(3, 60))
+
+
+def grown(seed: int, version: str, events: int) -> History:
+    history = History(random.Random(seed), version, wild=0.3)
+    history.grow(events)
+    return history
+
+
+def chain_of(history: History, event_ids: list[str]) -> set[str]:
+    return set().union(*(naive.auth_chain(event_id, history.events) for event_id in event_ids))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(HISTORIES, st.integers(1, 4))
+def test_an_auth_chain_is_all_that_events_lead_to(drawn: tuple[int, str, int], number: int) -> None:
+    history = grown(*drawn)
+    some = history.chance.sample(list(history.events), number)
+    assert history.index.chain(some) == chain_of(history, some)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(HISTORIES, st.integers(2, 5))
+def test_the_auth_difference_is_what_not_all_whole_states_have_in_their_chains(
+    drawn: tuple[int, str, int], number: int
+) -> None:
+    history = grown(*drawn)
+    states = history.some_states(number)
+    differing = without_agreement(states)
+    agreed = {key: event_id for key, event_id in states[0].items() if key not in differing[0]}
+    chains = [chain_of(history, list(state.values())) for state in states]
+    expected = set().union(*chains) - set.intersection(*chains)
+    assert history.index.difference([list(state.values()) for state in differing], agreed) == expected
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(HISTORIES, st.integers(1, 8))
+def test_the_conflicted_subgraph_holds_every_path_between_conflicted_events(
+    drawn: tuple[int, str, int], number: int
+) -> None:
+    history = grown(*drawn)
+    some = set(history.chance.sample(list(history.events), min(number, len(history.events))))
+    assert history.index.subgraph(some) == naive.conflicted_state_subgraph(some, history.events)
