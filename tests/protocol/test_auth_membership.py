@@ -217,6 +217,7 @@ def third_party_invite(
     [
         {"public_key": PUBLIC_KEY},
         {"public_key": PUBLIC_KEY + "="},
+        {"public_key": PUBLIC_KEY.replace("+", "-").replace("/", "_")},
         {"public_keys": [{"public_key": PUBLIC_KEY}]},
         {"public_key": "not a key", "public_keys": [None, {}, {"public_key": 5}, {"public_key": PUBLIC_KEY}]},
     ],

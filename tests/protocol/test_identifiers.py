@@ -126,3 +126,17 @@ def test_every_check_raises_its_own_error_and_no_other(text: str) -> None:
                 check(sigil + text)
             except BadIdentifier as error:
                 assert str(error).endswith((".", "+", "~", "_"))
+
+
+def test_clients_hear_of_compliant_users_only() -> None:
+    for user_id in ("@alice:example.org", "@Alice!~/:example.org", "@a:[::1]:8448"):
+        assert identifiers.is_compliant_user_id(user_id)
+    for user_id in (
+        "@:example.org",
+        "@a b:example.org",
+        "@\x7f:example.org",
+        "@\u00e9:example.org",
+        "alice",
+        "@a",
+    ):
+        assert not identifiers.is_compliant_user_id(user_id)

@@ -8,7 +8,7 @@ from tests.protocol.room_script import ALICE, ALL_VERSIONS, BOB, CAROL, KEY, Roo
 
 from ranvier.protocol import events, unpadded_base64
 from ranvier.protocol.events import BadEvent, Event
-from ranvier.protocol.policy_server import KEY_ID, PolicyServer, policy_server_of, recommends
+from ranvier.protocol.policy_server import KEY_ID, PolicyServer, policy_server_of, recommends, signed_by
 from ranvier.protocol.receipt_checks import (
     RECEIPT_CHECKS,
     Fate,
@@ -240,3 +240,28 @@ def test_a_valid_policy_event_names_server_and_key() -> None:
     named = policy_server_of(Room("12").event("m.room.policy", content, state_key=""))
     assert named == PolicyServer("policy.example", "a")
     assert policy_server_of(None) is None
+
+
+@every_version
+def test_a_policy_servers_answer_adds_its_signature_and_takes_none_away(version: str) -> None:
+    event = message(Room(version))
+    by_origin = PolicyServer("one.example", POLICY.public_key)
+    key = SigningKey("one.example", KEY_ID, b"p" * 32)
+    signature = events.cosigned(event, key).pdu["signatures"]["one.example"][KEY_ID]
+    signed = signed_by(by_origin, event, {KEY_ID: signature, KEY.key_id: "another"})
+    assert recommends(by_origin, signed)
+    assert check_signatures(signed, KEYS) is None
+    assert (
+        signed.pdu["signatures"]["one.example"][KEY.key_id]
+        == event.pdu["signatures"]["one.example"][KEY.key_id]
+    )
+    assert not recommends(by_origin, event)
+    for answer in ({}, {KEY_ID: 5}, {"ed25519:other": signature}):
+        assert signed_by(by_origin, event, answer) is event
+
+
+def test_a_policy_servers_key_may_be_in_the_url_safe_alphabet() -> None:
+    event = events.cosigned(message(Room("12")), POLICY_KEY)
+    assert recommends(
+        PolicyServer("policy.example", unpadded_base64.encode_url_safe(POLICY_KEY.public)), event
+    )

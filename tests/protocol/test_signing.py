@@ -183,10 +183,12 @@ def test_unpadded_base64_is_as_in_the_specification(plain: str, encoded: str) ->
 def test_both_alphabets_of_base64_differ_in_two_characters_only(data: bytes) -> None:
     text = unpadded_base64.encode(data)
     assert unpadded_base64.decode(text) == data
-    assert unpadded_base64.encode_url_safe(data) == text.replace("+", "-").replace("/", "_")
+    url_safe = unpadded_base64.encode_url_safe(data)
+    assert url_safe == text.replace("+", "-").replace("/", "_")
+    assert unpadded_base64.decode(url_safe) == data
 
 
-@pytest.mark.parametrize("text", ["A", "!!!!", "A-_A", "é", "QU JD", "=Zg"])
+@pytest.mark.parametrize("text", ["A", "!!!!", "é", "QU JD", "=Zg"])
 def test_other_text_is_not_base64(text: str) -> None:
     with pytest.raises(ValueError, match="Base64"):
         unpadded_base64.decode(text)

@@ -11,6 +11,7 @@ from ipaddress import AddressValueError, IPv6Address
 MAX_IDENTIFIER_BYTES = 255
 
 _NEW_LOCALPART = re.compile(r"[a-z0-9._=\-/+]+\Z")
+_COMPLIANT_LOCALPART = re.compile(r"[!-9;-~]+\Z")
 _SERVER_NAME = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<host>[0-9A-Za-z.\-]{1,255}))(?::(?P<port>[0-9]{1,5}))?\Z"
 )
@@ -56,6 +57,18 @@ def is_valid_localpart(localpart: str) -> bool:
 def is_historical_localpart(localpart: str) -> bool:
     """Whether a user ID that appears in an event may have this localpart."""
     return ":" not in localpart and "\0" not in localpart and _bytes_of(localpart) is not None
+
+
+def is_compliant_user_id(user_id: str) -> bool:
+    """Whether it is a user ID that clients may hear of outside the context of an event.
+
+    Events of senders with other, historical IDs must be accepted; of them alone nothing else is passed on.
+    """
+    try:
+        localpart, _ = parse_user_id(user_id)
+    except BadIdentifier:
+        return False
+    return _COMPLIANT_LOCALPART.match(localpart) is not None
 
 
 def is_valid_server_name(server_name: str) -> bool:

@@ -3,8 +3,9 @@
 Source: server-server API, "Policy Servers" (v1.18).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ranvier.protocol import unpadded_base64
 from ranvier.protocol.canonical_json import BadJson
@@ -57,3 +58,18 @@ def recommends(policy_server: PolicyServer, event: Event) -> bool:
     except (ValueError, BadJson):
         return False
     return verify(public, message, signature)
+
+
+def signed_by(policy_server: PolicyServer, event: Event, signatures: Mapping[str, Any]) -> Event:
+    """The event with the signature that the policy server answered (its signatures by key ID), if there is one.
+
+    Only this one is taken over: a policy server may share its name with the event's origin, whose signatures
+    must stay. Whether it is valid is for `recommends` to say.
+    """
+    signature = signatures.get(KEY_ID)
+    if not isinstance(signature, str):
+        return event
+    standing = event.pdu["signatures"]
+    own = {**standing.get(policy_server.via, {}), KEY_ID: signature}
+    pdu = {**event.pdu, "signatures": {**standing, policy_server.via: own}}
+    return Event(event.event_id, event.room_version, pdu)

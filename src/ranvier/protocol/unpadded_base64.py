@@ -2,6 +2,7 @@
 
 from binascii import Error, a2b_base64, b2a_base64
 
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -16,9 +17,13 @@ def encode_url_safe(data: bytes) -> str:
 
 
 def decode(text: str) -> bytes:
-    """Bytes of standard Base64, with or without padding. Raises ValueError for anything else."""
+    """Bytes of Base64 in the standard or the URL-safe alphabet, with or without padding.
+
+    Raises ValueError for anything else. The text allows both alphabets for some keys, and other servers read
+    both everywhere, so who refused one of them would see other rooms.
+    """
     try:
-        bare = text.rstrip("=").encode("ascii")
+        bare = text.rstrip("=").encode("ascii").translate(_STANDARD)
         return a2b_base64(bare + b"=" * (-len(bare) % 4), strict_mode=True)
     except (Error, UnicodeEncodeError) as error:
         raise ValueError("not unpadded Base64") from error
