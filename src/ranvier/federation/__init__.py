@@ -1,0 +1,1 @@
+"""What servers do for each other: transactions, joins, queries, keys."""

@@ -1,0 +1,110 @@
+"""The checks on another server's events that come before any of them is kept.
+
+Source: Server-Server API, "Checks performed on receipt of a PDU" (1 to 3), "Server Access Control Lists (ACLs)".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ranvier.protocol.events import BadEvent, Event, parse
+from ranvier.protocol.refusal import Refusal
+from ranvier.protocol.server_acl import may_take_part
+from ranvier.remote.verifying import Verifying
+from ranvier.rooms.heads import Heads, Room
+from ranvier.rooms.servers import Servers
+from ranvier.store import inbox as store
+from ranvier.store.database import Database
+
+MOST_WAITING: Final = 5_000
+"""Events that may wait for one room; an origin that sends more is asked to come back later."""
+_NAME_BYTES: Final = 255
+_LATER_MS: Final = 10_000
+
+Pdu = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Checked:
+    """What became of PDUs: `results` as the origin is told them, and the events that their rooms may take in."""
+
+    results: dict[str, dict[str, str]] = field(default_factory=dict)
+    events: list[tuple[Room, Event]] = field(default_factory=list)
+
+
+class Checking:
+    """Checks PDUs by room."""
+
+    def __init__(
+        self, server_name: str, database: Database, heads: Heads, servers: Servers, verifying: Verifying
+    ) -> None:
+        self._server_name = server_name
+        self._database = database
+        self._heads = heads
+        self._servers = servers
+        self._verifying = verifying
+
+    async def check(self, origin: str, pdus: Sequence[Pdu]) -> Checked:
+        """What may be used of the PDUs that `origin` sends.
+
+        Raises `Refusal` where a room has too much to do already: then nothing of the PDUs is used.
+        """
+        checked = Checked()
+        for room_id, of_room in _by_room(pdus).items():
+            room = await self._heads.get(room_id)
+            refused = await self._refused(origin, room)
+            if room is None or refused is not None:
+                for pdu in of_room:
+                    _note(checked, _name_of(pdu, room), refused)
+                continue
+            for pdu, outcome in zip(
+                of_room, await self._verifying.check(of_room, room.version), strict=True
+            ):
+                if isinstance(outcome, Event):
+                    _note(checked, outcome.event_id, None)
+                    checked.events.append((room, outcome))
+                else:
+                    _note(checked, _name_of(pdu, room), str(outcome))
+        return checked
+
+    async def _refused(self, origin: str, room: Room | None) -> str | None:
+        """Why no event of the room is taken from this origin; None if events are."""
+        if room is None or self._server_name not in await self._servers.in_room(room):
+            return "This server is not in that room."
+        acl = room.head.get("m.room.server_acl") if room.head is not None else None
+        if not may_take_part(origin, acl.event if acl is not None else None):
+            return "The room's server ACL keeps your server out."
+        if await store.waiting(self._database, room.nid, MOST_WAITING) >= MOST_WAITING:
+            raise Refusal(
+                "M_LIMIT_EXCEEDED",
+                "Too many events wait for one of the rooms; please send the transaction again later.",
+                retry_after_ms=_LATER_MS,
+            )
+        return None
+
+
+def _by_room(pdus: Sequence[Pdu]) -> dict[str, list[Pdu]]:
+    """The PDUs by the room that they name, in their order; those that name none are dropped."""
+    rooms: dict[str, list[Pdu]] = {}
+    for pdu in pdus:
+        room_id = pdu.get("room_id")
+        if isinstance(room_id, str) and len(room_id.encode(errors="replace")) <= _NAME_BYTES:
+            rooms.setdefault(room_id, []).append(pdu)
+    return rooms
+
+
+def _name_of(pdu: Pdu, room: Room | None) -> str | None:
+    """The id of a PDU that is not taken, as far as one can say it."""
+    if room is not None:
+        try:
+            return parse(pdu, room.version).event_id
+        except BadEvent:
+            pass
+    event_id = pdu.get("event_id")
+    is_name = isinstance(event_id, str) and event_id.startswith("$") and len(event_id) <= _NAME_BYTES
+    return event_id if is_name else None
+
+
+def _note(checked: Checked, event_id: str | None, error: str | None) -> None:
+    if event_id is not None:
+        checked.results[event_id] = {"error": error} if error is not None else {}
