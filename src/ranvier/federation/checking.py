@@ -57,9 +57,7 @@ class Checking:
                 for pdu in of_room:
                     _note(checked, _name_of(pdu, room), refused)
                 continue
-            for pdu, outcome in zip(
-                of_room, await self._verifying.check(of_room, room.version), strict=True
-            ):
+            for pdu, outcome in zip(of_room, await self._verifying.check(of_room, room.version), strict=True):
                 if isinstance(outcome, Event):
                     _note(checked, outcome.event_id, None)
                     checked.events.append((room, outcome))

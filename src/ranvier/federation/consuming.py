@@ -127,7 +127,9 @@ class Consuming:
 
     async def _take_one(self, room: Room, staged: Staged) -> bool:
         """Whether the event needs no more looking after."""
-        event = Event(staged.event_id, ROOM_VERSIONS[room.version.identifier], orjson.loads(staged.pdu), staged.pdu)
+        event = Event(
+            staged.event_id, ROOM_VERSIONS[room.version.identifier], orjson.loads(staged.pdu), staged.pdu
+        )
         try:
             outcome = await self._missing.receive(room, event, staged.origin)
         except Refusal as refusal:

@@ -1,7 +1,7 @@
 """Events of a room from a peer: asked for, checked, and of the room that they were asked of."""
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ranvier.protocol.events import Event
 from ranvier.remote import backfill, event_auth, events
@@ -38,9 +38,7 @@ class Fetching:
         """Those of the events that are kept here, whatever was judged of them."""
         return frozenset(await store.nids_of(self._database, sorted(event_ids)))
 
-    async def missing_events(
-        self, room: Room, latest: Sequence[Event], limit: int, peer: str
-    ) -> list[Event]:
+    async def missing_events(self, room: Room, latest: Sequence[Event], limit: int, peer: str) -> list[Event]:
         """Events between the room's forward extremities here and the given ones. Raises RemoteFailure."""
         head = await self._heads.fault_in(room, ())
         pdus = await backfill.get_missing_previous_events(
@@ -52,6 +50,16 @@ class Fetching:
             limit=limit,
         )
         return await self.checked(room, pdus)
+
+    async def backfill(self, room: Room, event_ids: Sequence[str], limit: int, peer: str) -> list[Event]:
+        """The given events and those before them. Raises RemoteFailure."""
+        pdus = await backfill.backfill_room(self._client, peer, room.room_id, event_ids, limit)
+        return await self.checked(room, pdus)
+
+    async def nearest(self, room: Room, at: int, direction: Literal["f", "b"], peer: str) -> tuple[str, int]:
+        """The event nearest to a time (ms since the epoch) that the peer has, and its time. Raises RemoteFailure."""
+        found = await events.get_event_by_timestamp(self._client, peer, room.room_id, at, direction)
+        return found.event_id, found.origin_server_ts
 
     async def auth_chain(self, room: Room, event: Event, peer: str) -> list[Event]:
         """The whole auth chain of an event. Raises RemoteFailure."""
@@ -69,13 +77,12 @@ class Fetching:
             raise RemoteFailure(peer, "It answered with another event, or with one that can't be trusted.")
         return found[0]
 
-    async def state_before(
-        self, room: Room, event_id: str, peer: str
-    ) -> tuple[list[Event], list[Event]]:
+    async def state_before(self, room: Room, event_id: str, peer: str) -> tuple[list[Event], list[Event]]:
         """The state before an event as the peer tells it, and what its authority rests on. Raises RemoteFailure."""
         ids = await events.get_room_state_ids(self._client, peer, room.room_id, event_id)
         wanted = dict.fromkeys([*ids.pdu_ids, *ids.auth_chain_ids])
-        have = await self._kept_events(room, list(wanted))
+        kept = await self._kept.by_ids(list(wanted))
+        have = {name: one.event for name, one in kept.items() if one.room == room.nid}
         lacking = [name for name in wanted if name not in have]
         if len(lacking) > _SINGLY:
             whole = await events.get_room_state(self._client, peer, room.room_id, event_id)
@@ -86,14 +93,11 @@ class Fetching:
                 have[name] = await self.event(room, name, peer)
         if any(name not in have for name in ids.pdu_ids):
             # Half a state would let in what the other half forbids.
-            raise RemoteFailure(peer, "Its state of the room has events that can't be had or can't be trusted.")
+            raise RemoteFailure(
+                peer, "Its state of the room has events that can't be had or can't be trusted."
+            )
         state = [have[name] for name in dict.fromkeys(ids.pdu_ids)]
         return state, [have[name] for name in dict.fromkeys(ids.auth_chain_ids) if name in have]
-
-    async def _kept_events(self, room: Room, event_ids: Sequence[str]) -> dict[str, Event]:
-        numbers = await store.nids_of(self._database, event_ids)
-        kept = await self._kept.by_nids(list(numbers.values()))
-        return {one.event.event_id: one.event for one in kept.values() if one.room == room.nid}
 
     async def checked(self, room: Room, pdus: Sequence[dict[str, Any]]) -> list[Event]:
         """The events among the PDUs that are signed and of the room; the others are left out."""

@@ -9,6 +9,7 @@ Source: Server-Server API, "Backfilling and retrieving missing events", "Retriev
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from ranvier.federation.fetching import Fetching
@@ -71,7 +72,9 @@ class MissingEvents:
         return outcome
 
     async def _get_auth_events(self, room: Room, event: Event, origin: str) -> None:
-        chain = await self._from_peers(room, origin, lambda peer: self._fetching.auth_chain(room, event, peer))
+        chain = await self._from_peers(
+            room, origin, lambda peer: self._fetching.auth_chain(room, event, peer)
+        )
         await self._outliers.keep(room.version, room.room_id, chain)
 
     async def _walk_back(self, room: Room, event: Event, origin: str) -> None:
@@ -105,18 +108,15 @@ class MissingEvents:
         The state is asked for at what is missing and not at the event: so what we know of other branches counts.
         """
         for event_id in missing:
-            before = await self._from_peers(
-                room, origin, lambda peer, name=event_id: self._fetching.event(room, name, peer)
-            )
-            state, chain = await self._from_peers(
-                room, origin, lambda peer, name=event_id: self._fetching.state_before(room, name, peer)
-            )
-            await self._receiving.receive_with_state(room, before, state, chain)
+            await self._from_peers(room, origin, partial(self._bring, room, event_id))
         return await self._receive(room, event, origin)
 
-    async def _from_peers(
-        self, room: Room, origin: str, ask: Callable[[str], Awaitable[Found]]
-    ) -> Found:
+    async def _bring(self, room: Room, event_id: str, peer: str) -> None:
+        event = await self._fetching.event(room, event_id, peer)
+        state, chain = await self._fetching.state_before(room, event_id, peer)
+        await self._receiving.receive_with_state(room, event, state, chain)
+
+    async def _from_peers(self, room: Room, origin: str, ask: Callable[[str], Awaitable[Found]]) -> Found:
         """What the first of the room's servers answers that can; the origin is asked first."""
         others = sorted(await self._servers.in_room(room) - {origin, self._server_name})
         failure: RemoteFailure | None = None

@@ -58,6 +58,14 @@ class Events:
             self.keep(kept)
         return kept
 
+    async def by_ids(self, event_ids: Sequence[str]) -> dict[str, StoredEvent]:
+        """Events by id, whatever was judged of them; unknown ones are left out."""
+        numbers = {event_id: self._nid_of.get(event_id) for event_id in event_ids}
+        unknown = [event_id for event_id, nid in numbers.items() if nid is None]
+        numbers |= await store.nids_of(self._database, unknown) if unknown else {}
+        kept = await self.by_nids([nid for nid in numbers.values() if nid is not None])
+        return {one.event.event_id: one for one in kept.values()}
+
     async def by_nids(self, nids: Sequence[int]) -> dict[int, StoredEvent]:
         """Events by number; unknown ones are left out."""
         found = {}

@@ -88,6 +88,27 @@ class Receipts:
 
         await self._writer.run(write)
 
+    async def receive_from_peer(
+        self, room: Room, user_id: str, event_id: str, thread: str | None, ts: int
+    ) -> None:
+        """A member on another server has read up to an event, at `ts` (ms): shown here, counted there.
+
+        Of an event that is not here nothing can be shown: such a receipt is passed over.
+        """
+        kept = await self._events.by_id(event_id)
+        if kept is None or kept.room != room.nid or not kept.timeline_version:
+            return
+        where = thread if thread is not None else ALL_THREADS
+        row = ReceiptRow(room.nid, user_id, READ, where, event_id, kept.timeline_version, ts)
+        receipt = Receipt(user_id, READ, thread, event_id, ts)
+
+        async def write(transaction: Transaction) -> None:
+            if await store.write(transaction, row):
+                ref = orjson.dumps([user_id, READ, where]).decode()
+                transaction.announce(Entry(Kind.RECEIPT, room_audience(room.nid), ref, receipt))
+
+        await self._writer.run(write)
+
     async def _is_in(self, kept: StoredEvent, thread: str) -> bool:
         """Whether the event is in the thread, or is the thread's root or relates to it."""
         if kept.redacted_by is not None and thread.startswith("$"):

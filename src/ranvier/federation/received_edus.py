@@ -15,7 +15,7 @@ Taker = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 _log = logging.getLogger("ranvier.federation")
 
 
-class Edus:
+class ReceivedEdus:
     """Hands units on by `edu_type`. One that can't be used is dropped, and keeps no other from being taken."""
 
     def __init__(self, takers: Mapping[str, Taker]) -> None:
