@@ -50,7 +50,8 @@ def _find_synapse() -> Path:
     """The interpreter of the environment that has Synapse, which is made when it is missing."""
     python = TREE / ".cache" / "synapse" / "bin" / "python"
     if not python.exists() or _call(python, "-c", "import synapse, bs4, lxml"):
-        made = _call(sys.executable, "-m", "venv", python.parent.parent)
+        # The environment may be there without what URL previews need.
+        made = 0 if python.exists() else _call(sys.executable, "-m", "venv", python.parent.parent)
         if made or _call(python, *_INSTALL, _SYNAPSE):
             raise NoSuite(f"{_SYNAPSE} can't be installed into {python.parent.parent.relative_to(TREE)}.")
     return python
