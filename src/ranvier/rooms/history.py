@@ -104,8 +104,19 @@ class History:
         self, user_id: str, room_id: str, event_id: str, limit: int, wanted: EventFilter = EVERYTHING
     ) -> Context:
         """An event, and up to `limit` events around it, the newer half of them one more if they are odd."""
+        return await self.around(user_id, room_id, event_id, limit // 2, limit - limit // 2, wanted)
+
+    async def around(
+        self,
+        user_id: str,
+        room_id: str,
+        event_id: str,
+        older: int,
+        newer: int,
+        wanted: EventFilter = EVERYTHING,
+    ) -> Context:
+        """An event, and up to so many older and newer ones beside it."""
         access, seen = await self.event(user_id, room_id, event_id)
-        older, newer = limit // 2, limit - limit // 2
         before_it, after_it = place_before(seen.kept), place_after(seen.kept)
         before = await self._read(access, user_id, before_it, None, True, older, wanted)
         after = await self._read(access, user_id, after_it, None, False, newer, wanted)

@@ -60,6 +60,11 @@ def room_audience(room: int) -> str:
     return f"r{room}"
 
 
+def room_of(audience: str) -> int:
+    """The number of the room that an audience follows."""
+    return int(audience[1:])
+
+
 def device_audience(user_id: str, device_id: str) -> str:
     """One device. A user's audience is the user id itself."""
     return f"{user_id}/{device_id}"

@@ -1,0 +1,153 @@
+"""Followers of the log: what is derived from events and kept in tables of its own (indexes to search in, say).
+
+A follower has a position of its own. What it makes of entries is written in the transaction that moves its position,
+so it misses nothing and may be killed at any time. It runs behind the answers to clients, and costs them nothing;
+who has to see what was answered before waits until it has caught up.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from ranvier.bus.local import Ring
+from ranvier.rooms.events import Events
+from ranvier.store import followers as store
+from ranvier.store import log
+from ranvier.store import timeline as timeline_store
+from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.events import StoredEvent
+from ranvier.store.log import Kind, room_of
+from ranvier.store.writer import Writer
+
+_AT_ONCE: Final = 1_000
+_UNSAVED: Final = 10_000
+"""Entries that say nothing to a follower before its position is written all the same."""
+_AGAIN_SECONDS: Final = 5.0
+
+Write = Callable[[Transaction], Awaitable[None]]
+
+_log = logging.getLogger("ranvier.rooms")
+
+
+class Derived(Protocol):
+    """What is kept from the log."""
+
+    name: str
+
+    def all(self) -> AsyncIterator[Write]:
+        """From nothing: what to write for all that is there now, in portions. Entries since then are told again."""
+        ...
+
+    async def take(self, entries: Sequence[Entry]) -> Write | None:
+        """What to write for these entries, if anything; entries read from the table have no payload."""
+        ...
+
+
+class Following:
+    """Keeps one derived thing up with the log."""
+
+    def __init__(self, derived: Derived, database: Database, writer: Writer) -> None:
+        self._derived = derived
+        self._database = database
+        self._writer = writer
+        self._reached = 0
+        self._saved = 0
+        self._news = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def hear(self, ring: Ring) -> None:  # noqa: ARG002 - whatever it was
+        """Something was committed."""
+        self._news.set()
+
+    def start(self) -> None:
+        """Follow from now on."""
+        self._task = asyncio.create_task(self._run(), name=f"follower {self._derived.name}")
+
+    async def stop(self) -> None:
+        """Follow no more, and remember how far it came."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        if self._saved and self._reached > self._saved:
+            await self._save(None, self._reached)
+
+    async def catch_up(self, seconds: float) -> None:
+        """Wait until what is committed now is taken in, but no longer than that."""
+        target = self._writer.tail.tip
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._reached < target:
+                    self._moved.clear()
+                    await self._moved.wait()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._begin()
+                while True:
+                    await self._news.wait()
+                    self._news.clear()
+                    await self._go_on()
+            except Exception:
+                _log.exception("a follower of the log stumbled", extra={"follower": self._derived.name})
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _begin(self) -> None:
+        reached = await store.position(self._database, self._derived.name)
+        if reached is None or reached < await log.read_horizon(self._database):
+            reached = self._writer.tail.tip
+            async for write in self._derived.all():
+                await self._writer.run(write)
+            await self._save(None, reached)
+        self._reached = self._saved = reached
+        self._news.set()
+
+    async def _go_on(self) -> None:
+        tail = self._writer.tail
+        while self._reached < tail.tip:
+            until = min(tail.tip, self._reached + _AT_ONCE)
+            if tail.reaches(self._reached):
+                entries = tail.between(self._reached, until)
+            else:
+                entries = await log.read_all(self._database, self._reached, until)
+            write = await self._derived.take(entries)
+            if write is not None or until - self._saved >= _UNSAVED:
+                await self._save(write, until)
+            self._reached = until
+            self._moved.set()
+            await asyncio.sleep(0)
+
+    async def _save(self, write: Write | None, reached: int) -> None:
+        async def both(transaction: Transaction) -> None:
+            if write is not None:
+                await write(transaction)
+            await store.set_position(transaction, self._derived.name, reached)
+
+        await self._writer.run(both)
+        self._saved = reached
+
+
+async def events_of(database: Database, events: Events, entries: Sequence[Entry]) -> list[StoredEvent]:
+    """The events that entered live timelines with these entries, in the order of each room."""
+    found: list[StoredEvent] = []
+    unread: dict[str, list[int]] = {}
+    for entry in entries:
+        if entry.kind != Kind.EVENT:
+            continue
+        if entry.payload is not None:
+            found.append(entry.payload.kept)
+        else:
+            unread.setdefault(entry.audience, []).append(int(entry.ref))
+    nids: list[int] = []
+    for audience, versions in unread.items():
+        first, last = min(versions), max(versions)
+        rows = await timeline_store.page(database, room_of(audience), first - 1, last, last - first + 1)
+        wanted = set(versions)
+        nids += [row.event for row in rows if row.version in wanted]
+    kept = await events.by_nids(nids)
+    return [*(kept[nid] for nid in nids if nid in kept), *found]
