@@ -57,7 +57,10 @@ async def bring_to(database: Database, version: int) -> None:
 
 async def tables_of(database: Database) -> list[str]:
     if database.dialect == "sqlite":
-        rows = await database.fetch("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        rows = await database.fetch(
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') "
+            "AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        )
     else:
         rows = await database.fetch(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() "

@@ -456,6 +456,7 @@ RATE_LIMITS = Section(
             doc="Invites.",
         ),
         _rate("rc_room_creation", 0.016, 10, "New rooms, for each user."),
+        _rate("rc_user_directory", 0.016, 200, "Searches for users, for each user."),
         _rate("rc_media_create", 10, 50, "Uploads announced ahead, for each user."),
         _rate(
             "rc_media",
@@ -505,6 +506,37 @@ ROOMS = Section(
         Key("allow_public_rooms_without_auth", Flag(), False, "Serve the list of public rooms to anybody."),
         Key("require_membership_for_aliases", Flag(), True, "Only members of a room may give it an alias."),
         Key("forget_rooms_on_leave", Flag(), False, "Leaving a room also forgets it."),
+    ),
+)
+
+SEARCHING = Section(
+    "Searching",
+    (
+        Key(
+            "enable_search",
+            Flag(),
+            True,
+            "Index what is said in rooms that are not encrypted, so that clients can search in it.",
+        ),
+        Key(
+            "user_directory",
+            Block(
+                (
+                    Key("enabled", Flag(), True, "Let users look for others by name."),
+                    Key(
+                        "search_all_users",
+                        Flag(),
+                        False,
+                        "Find every user of this server, not only those who share a room with the one who looks, "
+                        "or are in a room that everybody may join or read.",
+                    ),
+                    Key("prefer_local_users", Flag(), False, "Show users of this server before others."),
+                    Key("exclude_remote_users", Flag(), False, "Find users of this server only."),
+                    Key("show_locked_users", Flag(), False, "Find users whose accounts are locked, too."),
+                )
+            ),
+            doc="The user directory.",
+        ),
     ),
 )
 
@@ -605,6 +637,7 @@ SECTIONS = (
     SESSIONS,
     RATE_LIMITS,
     ROOMS,
+    SEARCHING,
     MEDIA,
     OPERATION,
 )

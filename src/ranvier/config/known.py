@@ -25,7 +25,7 @@ KNOWN = frozenset(
     delete_stale_devices_after disable_msisdn_registration disable_registration
     dummy_events_threshold email enable_3pid_changes enable_3pid_lookup enable_ephemeral_messages
     enable_group_creation enable_legacy_metrics enable_local_media_storage enable_media_repo
-    enable_registration_captcha enable_registration_token_3pid_bypass enable_search event_cache_size
+    enable_registration_captcha enable_registration_token_3pid_bypass event_cache_size
     exclude_rooms_from_presence exclude_rooms_from_sync experimental_features federation
     federation_certificate_verification_whitelist federation_client_minimum_tls_version
     federation_custom_ca_list federation_domain_whitelist federation_ip_range_blacklist
@@ -51,7 +51,7 @@ KNOWN = frozenset(
     perspectives pid_file presence prevent_media_downloads_from print_pidfile push pusher_instances
     rc_3pid_validation rc_admin_redaction rc_delayed_event_mgmt rc_federation rc_joins.remote
     rc_message_burst_count rc_messages_per_second rc_presence rc_reports rc_third_party_invite
-    rc_user_directory recaptcha_private_key recaptcha_private_key_path recaptcha_public_key
+    recaptcha_private_key recaptcha_private_key_path recaptcha_public_key
     recaptcha_public_key_path recaptcha_siteverify_api redis registrations_require_3pid
     remote_media_download_burst_count remote_media_download_per_second replication_torture_level
     report_stats_endpoint request_token_inhibit_3pid_errors require_auth_for_profile_requests
@@ -68,7 +68,7 @@ KNOWN = frozenset(
     url_preview_url_blacklist use_account_validity_in_account_status
     use_appservice_legacy_authorization use_frozen_dicts
     use_insecure_ssl_client_just_for_testing_do_not_use use_presence user_agent_suffix user_consent
-    user_directory user_ips_max_age user_types verbose web_client_location worker_app
+    user_ips_max_age user_types verbose web_client_location worker_app
     worker_daemonize worker_listeners worker_log_config worker_main_http_uri worker_manhole
     worker_name worker_pid_file worker_replication_host worker_replication_http_port
     worker_replication_http_tls worker_replication_port worker_replication_secret

@@ -20,6 +20,7 @@ from ranvier.config.records import (
     PostgresStore,
     Registration,
     Rooms,
+    Searching,
     Server,
     Sessions,
     SqliteStore,
@@ -70,6 +71,7 @@ class _Building:
             sessions=_sessions(values),
             rate_limits=_rate_limits(values),
             rooms=_rooms(values),
+            searching=_searching(values),
             media=self._media(),
             operation=_operation(values),
             warnings=tuple(self._warnings),
@@ -304,6 +306,18 @@ def _rooms(values: Values) -> Rooms:
         list_without_token=values["allow_public_rooms_without_auth"],
         alias_needs_membership=values["require_membership_for_aliases"],
         leaving_forgets=values["forget_rooms_on_leave"],
+    )
+
+
+def _searching(values: Values) -> Searching:
+    directory = values["user_directory"]
+    return Searching(
+        messages=values["enable_search"],
+        users=directory["enabled"],
+        users_everybody=directory["search_all_users"],
+        users_local_first=directory["prefer_local_users"],
+        users_local_only=directory["exclude_remote_users"],
+        users_locked_too=directory["show_locked_users"],
     )
 
 

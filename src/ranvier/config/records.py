@@ -122,6 +122,18 @@ class Rooms:
 
 
 @dataclass(frozen=True, slots=True)
+class Searching:
+    """What can be searched: messages, and users by name (whom, and in which order)."""
+
+    messages: bool
+    users: bool
+    users_everybody: bool
+    users_local_first: bool
+    users_local_only: bool
+    users_locked_too: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ThumbnailSize:
     """A thumbnail to make; `method` crop fills the size, scale fits into it."""
 
@@ -169,6 +181,7 @@ class Config:
     sessions: Sessions
     rate_limits: Mapping[str, RateLimit]
     rooms: Rooms
+    searching: Searching
     media: Media
     operation: Operation
     warnings: tuple[str, ...]

@@ -8,6 +8,7 @@ from ranvier.accounts.addresses import Addresses
 from ranvier.accounts.closing import Closing
 from ranvier.accounts.credentials import Credentials
 from ranvier.accounts.devices import Devices
+from ranvier.accounts.directory_words import DirectoryWords
 from ranvier.accounts.discovery import Capabilities, Discovery, early_features, spoken_versions
 from ranvier.accounts.filters import Filters
 from ranvier.accounts.interactive_auth import InteractiveAuth, InteractiveRules
@@ -22,10 +23,14 @@ from ranvier.accounts.registration_tokens import RegistrationTokens
 from ranvier.accounts.shared_secret import SharedSecretRegistration
 from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import TokenLifetimes, Tokens
+from ranvier.accounts.user_directory import UserDirectory, UserDirectoryRules
 from ranvier.config import Config
 from ranvier.http.limits import Limits
 from ranvier.main.parts import Parts
 from ranvier.protocol.refusal import not_found
+from ranvier.rooms.events import Events
+from ranvier.rooms.following import Following
+from ranvier.rooms.heads import Heads
 from ranvier.rooms.membership import Memberships
 from ranvier.rooms.preferences import Preferences
 from ranvier.store.database import Database
@@ -65,6 +70,7 @@ def add_accounts(
     parts.add(Addresses(database))
     parts.add(Moderation(config.server.name, database, writer))
     parts.add(AccountDatas(database, writer, parts.get(Preferences).push_rules_json))
+    _add_user_directory(config, database, writer, parts)
     memberships = parts.get(Memberships)
     parts.add(Closing(database, writer, memberships.leave))
     profile_rules = ProfileRules(
@@ -78,6 +84,22 @@ def add_accounts(
 
 async def _unreachable(user_id: str) -> dict[str, Any]:
     raise not_found(f"{user_id} is of another server, and this one does not speak with others.")
+
+
+def _add_user_directory(config: Config, database: Database, writer: Writer, parts: Parts) -> None:
+    server_name, searching = config.server.name, config.searching
+    rules = UserDirectoryRules(
+        server_name,
+        enabled=searching.users,
+        everybody=searching.users_everybody,
+        local_first=searching.users_local_first,
+        local_only=searching.users_local_only,
+        locked_too=searching.users_locked_too,
+    )
+    events = parts.get(Events)
+    words = DirectoryWords(server_name, database, parts.get(Heads), events)
+    directory = parts.add(UserDirectory(rules, database, events, Following(words, database, writer)))
+    parts.bell.listen(directory.hear)
 
 
 def add_discovery(config: Config, parts: Parts, served: Collection[tuple[str, str]]) -> None:

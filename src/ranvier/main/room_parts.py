@@ -13,15 +13,18 @@ from ranvier.rooms.appending import Appending
 from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.directory import Directory
 from ranvier.rooms.events import Events
+from ranvier.rooms.following import Following
 from ranvier.rooms.guests import Guests
 from ranvier.rooms.heads import Heads
 from ranvier.rooms.history import History
 from ranvier.rooms.joined import UserRooms
 from ranvier.rooms.membership import Memberships
+from ranvier.rooms.message_index import MessageIndex
 from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.profiles import MemberProfiles
 from ranvier.rooms.related import Related
 from ranvier.rooms.relations import Relations
+from ranvier.rooms.search import Searching
 from ranvier.rooms.sending import Sending
 from ranvier.rooms.shaping import Shapes
 from ranvier.rooms.state import RoomState
@@ -61,6 +64,12 @@ def add_rooms(
     history = parts.add(History(database, heads, events, visibility, accesses))
     parts.add(Times(database, events, visibility, accesses))
     parts.add(Related(database, events, visibility, accesses, history))
+    following = None
+    if config.searching.messages:
+        following = Following(MessageIndex(database, events), database, writer)
+    user_rooms = parts.get(UserRooms)
+    searching = parts.add(Searching(database, heads, events, visibility, user_rooms, following))
+    parts.bell.listen(searching.hear)
     unread = parts.add(Unread(database, heads, preferences))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
     sending = parts.add(Sending(database, heads, events, appending, Guests(database, appending)))

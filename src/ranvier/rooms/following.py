@@ -40,8 +40,8 @@ class Derived(Protocol):
         """From nothing: what to write for all that is there now, in portions. Entries since then are told again."""
         ...
 
-    async def take(self, entries: Sequence[Entry]) -> Write | None:
-        """What to write for these entries, if anything; entries read from the table have no payload."""
+    async def take(self, entries: Sequence[Entry]) -> Sequence[Write]:
+        """What to write for these entries, in portions; entries read from the table have no payload."""
         ...
 
 
@@ -58,7 +58,7 @@ class Following:
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def hear(self, ring: Ring) -> None:  # noqa: ARG002 - whatever it was
+    def hear(self, ring: Ring) -> None:
         """Something was committed."""
         self._news.set()
 
@@ -115,9 +115,11 @@ class Following:
                 entries = tail.between(self._reached, until)
             else:
                 entries = await log.read_all(self._database, self._reached, until)
-            write = await self._derived.take(entries)
-            if write is not None or until - self._saved >= _UNSAVED:
-                await self._save(write, until)
+            writes = await self._derived.take(entries)
+            for write in writes[:-1]:
+                await self._writer.run(write)
+            if writes or until - self._saved >= _UNSAVED:
+                await self._save(writes[-1] if writes else None, until)
             self._reached = until
             self._moved.set()
             await asyncio.sleep(0)

@@ -35,11 +35,11 @@ class MessageIndex:
             last = nids[-1]
             yield _writing(_texts(events.values()), ())
 
-    async def take(self, entries: Sequence[Entry]) -> Write | None:
+    async def take(self, entries: Sequence[Entry]) -> Sequence[Write]:
         """The texts of new events, and what was redacted."""
         texts = _texts(await events_of(self._database, self._events, entries))
         redacted = [int(entry.ref) for entry in entries if entry.kind == Kind.REDACTION]
-        return _writing(texts, redacted) if texts or redacted else None
+        return [_writing(texts, redacted)] if texts or redacted else []
 
 
 def text_of(kept: StoredEvent) -> tuple[str, str] | None:

@@ -37,7 +37,7 @@ Order = Literal["rank", "recent"]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a user looks for: the words, where, in which order, how many results; `token` goes on from another answer."""
+    """What a user looks for: words, where, in which order, how many results; `token` goes on from another answer."""
 
     term: str
     keys: Sequence[str] = KEYS

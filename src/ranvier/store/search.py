@@ -96,16 +96,14 @@ async def clear(transaction: Transaction) -> None:
         await transaction.execute("DELETE FROM search_words")
 
 
-async def newest(
-    database: Database, wanted: Wanted, before: tuple[int, int], limit: int
-) -> list[Hit]:
+async def newest(database: Database, wanted: Wanted, before: tuple[int, int], limit: int) -> list[Hit]:
     """What fits, the newest first, before a time and event number."""
     sql = (
-        f"SELECT t.event, t.sent_ts, 0.0 FROM {_matching(database)} AND (t.sent_ts, t.event) < ($4, $5) "  # noqa: S608
+        f"SELECT t.event, t.sent_ts, 0 FROM {_matching(database)} AND (t.sent_ts, t.event) < ($4, $5) "  # noqa: S608
         "ORDER BY t.sent_ts DESC, t.event DESC LIMIT $6"
     )
     rows = await database.fetch_slowly(sql, *_values(database, wanted), *before, limit)
-    return [Hit(*row) for row in rows]
+    return [Hit(row[0], row[1], float(row[2])) for row in rows]
 
 
 async def best(database: Database, wanted: Wanted, offset: int, limit: int) -> list[Hit]:
@@ -119,7 +117,7 @@ async def best(database: Database, wanted: Wanted, offset: int, limit: int) -> l
         "ORDER BY 3 DESC, t.sent_ts DESC, t.event DESC LIMIT $4 OFFSET $5"
     )
     rows = await database.fetch_slowly(sql, *_values(database, wanted), limit, offset)
-    return [Hit(*row) for row in rows]
+    return [Hit(row[0], row[1], float(row[2])) for row in rows]
 
 
 async def count(database: Database, wanted: Wanted) -> int:
@@ -131,9 +129,7 @@ async def count(database: Database, wanted: Wanted) -> int:
 
 def _matching(reader: Reader) -> str:
     if reader.dialect == "postgres":
-        return (
-            "search_texts t WHERE t.words @@ $1::text::tsquery AND t.room = ANY($2) AND t.key = ANY($3)"
-        )
+        return "search_texts t WHERE t.words @@ $1::text::tsquery AND t.room = ANY($2) AND t.key = ANY($3)"
     return (
         "search_words w JOIN search_texts t ON t.event = w.rowid "
         "WHERE w.search_words MATCH $1 AND t.room = ANY($2) AND t.key = ANY($3)"

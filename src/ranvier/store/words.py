@@ -16,7 +16,9 @@ LONGEST: Final = 48
 _LONGEST_TEXT: Final = 65_536
 
 _MARKS: Final = "".join(
-    chr(code) for code in (*range(0x300, 0xAC00), *range(0xFE00, 0xFE30)) if unicodedata.category(chr(code))[0] == "M"
+    chr(code)
+    for code in (*range(0x300, 0xAC00), *range(0xFE00, 0xFE30))
+    if unicodedata.category(chr(code))[0] == "M"
 )
 _WORD: Final = re.compile(rf"(?:[^\W_]|[{_MARKS}])+")
 _ACCENTS: Final = re.compile("[\u0300-\u036f]+")
