@@ -10,7 +10,16 @@ from collections.abc import Awaitable, Callable
 
 from ranvier.accounts.sessions import end_all
 from ranvier.protocol.refusal import Refusal
-from ranvier.store import account_data, accounts, cross_signing, filters, key_backup, profiles, threepids
+from ranvier.store import (
+    account_data,
+    accounts,
+    cross_signing,
+    filters,
+    key_backup,
+    presence,
+    profiles,
+    threepids,
+)
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.log import EVERYONE, Kind
 from ranvier.store.writer import Writer
@@ -44,6 +53,7 @@ class Closing:
             await cross_signing.delete_cross_signing_keys(transaction, user_id)
             await account_data.remove_all(transaction, user_id)
             await filters.remove_all(transaction, user_id)
+            await presence.remove(transaction, user_id)
             if erase:
                 await profiles.remove(transaction, user_id)
                 await key_backup.delete_backups(transaction, user_id)

@@ -5,13 +5,12 @@ import asyncio
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
 from ranvier.http.response import Response
+from ranvier.protocol.presence import ONLINE, STATES
 from ranvier.protocol.refusal import invalid_param
 from ranvier.sync import tokens
 from ranvier.sync.filtering import Filters
 from ranvier.sync.request import SyncRequest
 from ranvier.sync.syncing import MAX_TIMEOUT, Syncing
-
-_PRESENCES = ("offline", "online", "unavailable")
 
 
 @endpoint("GET", "/_matrix/client/v3/sync")
@@ -19,8 +18,9 @@ async def sync(request: Request, syncing: Syncing, filters: Filters) -> Answer:
     """What is new since a token, or everything without one."""
     requester = request.requester
     since = request.query("since")
-    if request.query("set_presence") not in (None, *_PRESENCES):
-        raise invalid_param(f"'set_presence' must be one of {', '.join(_PRESENCES)}.")
+    presence = request.query("set_presence") or ONLINE
+    if presence not in STATES:
+        raise invalid_param(f"'set_presence' must be one of {', '.join(STATES)}.")
     wanted = await filters.named(requester.user_id, request.query("filter"))
     _end_when_gone(request)
     answer = await syncing.sync(
@@ -32,6 +32,7 @@ async def sync(request: Request, syncing: Syncing, filters: Filters) -> Answer:
             full_state=request.query_bool("full_state"),
             use_state_after=request.query_bool("use_state_after"),
             timeout=request.query_int("timeout", 0, most=MAX_TIMEOUT),
+            presence=presence,
         )
     )
     return Response(200, answer)

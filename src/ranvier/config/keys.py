@@ -455,6 +455,11 @@ RATE_LIMITS = Section(
             ),
             doc="Invites.",
         ),
+        Key(
+            "rc_presence",
+            Block((_rate("per_user", 0.1, 10, "Presences and status messages, for each user."),)),
+            doc="Presence that users set.",
+        ),
         _rate("rc_room_creation", 0.016, 10, "New rooms, for each user."),
         _rate("rc_user_directory", 0.016, 200, "Searches for users, for each user."),
         _rate("rc_media_create", 10, 50, "Uploads announced ahead, for each user."),
@@ -536,6 +541,57 @@ SEARCHING = Section(
                 )
             ),
             doc="The user directory.",
+        ),
+    ),
+)
+
+PRESENCE = Section(
+    "Presence",
+    (
+        Key(
+            "presence",
+            Block(
+                (
+                    Key(
+                        "enabled",
+                        Choice((True, False, "untracked")),
+                        True,
+                        "Tell users who share a room whether the others are there. untracked means false: it is for "
+                        "modules that set presence, and there are none.",
+                    ),
+                    Key(
+                        "include_offline_users_on_sync",
+                        Flag(),
+                        False,
+                        "Tell clients that start anew also of users who are offline and left a status message.",
+                    ),
+                    Key(
+                        "last_active_granularity",
+                        Duration(),
+                        "1m",
+                        "How long somebody counts as active after they did something.",
+                    ),
+                    Key(
+                        "sync_online_timeout",
+                        Duration(),
+                        "30s",
+                        "How long somebody counts as there after their client last asked for news.",
+                    ),
+                    Key(
+                        "idle_timeout",
+                        Duration(),
+                        "5m",
+                        "How long somebody who does nothing counts as online.",
+                    ),
+                )
+            ),
+            doc="Who is there.",
+        ),
+        Key(
+            "use_presence",
+            Flag(),
+            doc="An older name of presence.enabled, which it yields to.",
+            example=True,
         ),
     ),
 )
@@ -638,6 +694,7 @@ SECTIONS = (
     RATE_LIMITS,
     ROOMS,
     SEARCHING,
+    PRESENCE,
     MEDIA,
     OPERATION,
 )

@@ -48,9 +48,10 @@ KNOWN = frozenset(
     next_link_domain_whitelist no_proxy_hosts no_redirect_stdio no_tls
     notify_appservices_from_worker oembed oidc_config oidc_providers old_signing_keys opentracing
     outbound_federation_restricted_to password_config.localdb_enabled password_providers
-    perspectives pid_file presence prevent_media_downloads_from print_pidfile push pusher_instances
+    perspectives pid_file presence.presence_router prevent_media_downloads_from print_pidfile push
+    pusher_instances
     rc_3pid_validation rc_admin_redaction rc_delayed_event_mgmt rc_federation rc_joins.remote
-    rc_message_burst_count rc_messages_per_second rc_presence rc_reports rc_third_party_invite
+    rc_message_burst_count rc_messages_per_second rc_reports rc_third_party_invite
     recaptcha_private_key recaptcha_private_key_path recaptcha_public_key
     recaptcha_public_key_path recaptcha_siteverify_api redis registrations_require_3pid
     remote_media_download_burst_count remote_media_download_per_second replication_torture_level
@@ -67,7 +68,7 @@ KNOWN = frozenset(
     url_preview_enabled url_preview_ip_range_blacklist url_preview_ip_range_whitelist
     url_preview_url_blacklist use_account_validity_in_account_status
     use_appservice_legacy_authorization use_frozen_dicts
-    use_insecure_ssl_client_just_for_testing_do_not_use use_presence user_agent_suffix user_consent
+    use_insecure_ssl_client_just_for_testing_do_not_use user_agent_suffix user_consent
     user_ips_max_age user_types verbose web_client_location worker_app
     worker_daemonize worker_listeners worker_log_config worker_main_http_uri worker_manhole
     worker_name worker_pid_file worker_replication_host worker_replication_http_port

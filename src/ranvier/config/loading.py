@@ -18,6 +18,7 @@ from ranvier.config.records import (
     PasswordPolicy,
     Passwords,
     PostgresStore,
+    Presence,
     Registration,
     Rooms,
     Searching,
@@ -70,6 +71,7 @@ class _Building:
             passwords=_passwords(values["password_config"]),
             sessions=_sessions(values),
             rate_limits=_rate_limits(values),
+            presence=self._presence(),
             rooms=_rooms(values),
             searching=_searching(values),
             media=self._media(),
@@ -222,6 +224,17 @@ class _Building:
             self._faults.append(Fault(place, f"{sentence}, or let `ranvier config --create-missing` do it"))
             return None
         return Secret(text)
+
+    def _presence(self) -> Presence:
+        block, old = self._values["presence"], self._values["use_presence"]
+        enabled = block["enabled"] is True
+        return Presence(
+            enabled=enabled if old is None or "enabled" in self._given("presence") else old,
+            shows_offline=block["include_offline_users_on_sync"],
+            idle_timeout=block["idle_timeout"],
+            active_granularity=block["last_active_granularity"],
+            online_timeout=block["sync_online_timeout"],
+        )
 
     def _media(self) -> Media:
         values = self._values

@@ -108,6 +108,17 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether users see who is there, and after which times (ms) they are idle, no longer active, gone."""
+
+    enabled: bool
+    shows_offline: bool
+    idle_timeout: int
+    active_granularity: int
+    online_timeout: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rooms:
     """What rooms are like unless somebody says otherwise."""
 
@@ -180,6 +191,7 @@ class Config:
     passwords: Passwords
     sessions: Sessions
     rate_limits: Mapping[str, RateLimit]
+    presence: Presence
     rooms: Rooms
     searching: Searching
     media: Media

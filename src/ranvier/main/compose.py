@@ -22,7 +22,7 @@ from ranvier.main.media_parts import add_media
 from ranvier.main.parts import Parts
 from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resource_of
-from ranvier.main.sync_parts import add_sync
+from ranvier.main.sync_parts import add_sync, presence_rules
 from ranvier.protocol.signing import SigningKey
 from ranvier.store import log
 from ranvier.store.database import Database
@@ -123,7 +123,8 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
 
     # rooms
     add_rooms(config, ground.server_name, ground.signing_keys[0], ground.database, ground.writer, parts, now)
-    add_sync(parts, ground.database, ground.writer, ground.log, now, config.rooms.timeline_limit)
+    presence = presence_rules(config.presence)
+    add_sync(parts, ground.database, ground.writer, ground.log, now, presence, config.rooms.timeline_limit)
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)

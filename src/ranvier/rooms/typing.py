@@ -1,30 +1,26 @@
-"""Who is typing where: kept in memory only, with a counter that sync tokens carry.
-
-An epoch names this memory: a client whose token names another one is sent what is true now.
-"""
+"""Who is typing where: kept in memory only, with a counter that sync tokens carry."""
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterable
 
+from ranvier.rooms.moments import Moments
 from ranvier.store.log import room_audience
 
 MAX_TIMEOUT = 120_000
 """Milliseconds for which a client may say at most that its user types."""
 _IDLE_ROOMS = 10_000
 _SECOND = 1.0
-_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Typing:
     """Rooms with people typing. `wake` is called with the audience that must hear of a change."""
 
-    def __init__(self, now: Callable[[], int], wake: Callable[[str], None]) -> None:
+    def __init__(self, now: Callable[[], int], wake: Callable[[str], None], moments: Moments) -> None:
         self._now = now
         self._wake = wake
+        self._moments = moments
         self._until: dict[int, dict[str, int]] = {}
         self._changed: dict[int, int] = {}
-        self.epoch = "".join(secrets.choice(_CHARACTERS) for _ in range(8))
         self.counter = 0
         self._clock: asyncio.TimerHandle | None = None
 
@@ -71,14 +67,14 @@ class Typing:
 
     def changed(self, rooms: Iterable[int], epoch: str, counter: int) -> list[int]:
         """Those of the rooms whose typing changed since a counter; those with anybody typing for another epoch."""
-        if epoch != self.epoch:
+        if epoch != self._moments.epoch:
             return [room for room in rooms if self._until.get(room)]
         if counter >= self.counter:
             return []
         return [room for room in rooms if self._changed.get(room, 0) > counter]
 
     def _change(self, room: int) -> None:
-        self.counter += 1
+        self.counter = self._moments.next()
         # Insertion order is order of change, so that the longest unchanged rooms come first.
         self._changed.pop(room, None)
         self._changed[room] = self.counter

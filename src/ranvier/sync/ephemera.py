@@ -1,4 +1,4 @@
-"""What is not history: typing, receipts, and account data."""
+"""What is not history: typing, receipts, presence, and account data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from ranvier.rooms.typing import Typing
 from ranvier.store import account_data as account_data_store
 from ranvier.store.database import Database
 from ranvier.sync.news import News, RoomNews
+from ranvier.sync.presence import PresenceNews
 from ranvier.sync.request import SyncRequest
 from ranvier.sync.shaping import events_json
 
@@ -19,10 +20,13 @@ from ranvier.sync.shaping import events_json
 class Ephemera:
     """Gathers and shapes what passes away, and what users keep beside their rooms."""
 
-    def __init__(self, database: Database, typing: Typing, receipts: Receipts) -> None:
+    def __init__(
+        self, database: Database, typing: Typing, receipts: Receipts, presence: PresenceNews
+    ) -> None:
         self._database = database
         self._receipts = receipts
         self.typing = typing
+        self.presence = presence
 
     async def of_room(
         self,

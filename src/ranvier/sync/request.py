@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 
 from ranvier.protocol.filters import NO_FILTER, Filter
+from ranvier.protocol.presence import ONLINE
 from ranvier.sync.tokens import SyncToken
 
 
 @dataclass(slots=True)
 class SyncRequest:
-    """One request: whose, since when, and what of it. `timeout` is in milliseconds."""
+    """One request: whose, since when, and what of it. `timeout` is in milliseconds.
+
+    `presence` is what the client says of its user by this; "offline": nothing.
+    """
 
     user_id: str
     device_id: str | None
@@ -17,3 +21,4 @@ class SyncRequest:
     full_state: bool = False
     use_state_after: bool = False
     timeout: int = 0
+    presence: str = ONLINE

@@ -71,6 +71,14 @@ class Syncing:
 
     async def sync(self, request: SyncRequest) -> bytes:
         """The answer's JSON, at once if there is news, or when there is, or when the timeout has passed."""
+        presences = self._ephemera.presence.presences
+        device = await presences.arrive(request.user_id, request.device_id, request.presence)
+        try:
+            return await self._answer(request)
+        finally:
+            presences.depart(device)
+
+    async def _answer(self, request: SyncRequest) -> bytes:
         since = request.since
         if since is None or not self._log.knows(since):
             return await self._whole(request)
@@ -102,7 +110,9 @@ class Syncing:
                 deadline = 0.0
 
     def _token(self, until: int, counter: int, to_device: int) -> SyncToken:
-        return SyncToken(self._log.generation, until, self._typing.epoch, counter, to_device)
+        return SyncToken(
+            self._log.generation, until, self._ephemera.presence.moments.epoch, counter, to_device
+        )
 
     # From the beginning
 
@@ -110,13 +120,15 @@ class Syncing:
         self._lazy_members.of(request.user_id, request.device_id).arrive(None)
         rooms = await self._user_rooms.of(request.user_id)
         until = self._log.tail.tip
-        typing, counter = self._typing.changed([m.room for m in rooms.joined()], "", 0), self._typing.counter
+        counter = self._ephemera.presence.moments.counter
+        typing = self._typing.changed([m.room for m in rooms.joined()], "", 0)
         messages, given = await self._messages(request, 0, until)
         token = self._token(until, counter, given)
         moment = Moment(until, str(token), self._sent(request, token), frozenset(typing))
         answer = await self._answers.whole(request, rooms, moment)
         account_data = await self._ephemera.global_account_data(request, None)
-        return await self._finish(request, token, answer, account_data, messages, None)
+        presence = await self._ephemera.presence.whole(request, rooms)
+        return await self._finish(request, token, answer, account_data, presence, messages, None)
 
     # Since a token
 
@@ -128,9 +140,11 @@ class Syncing:
         news = await news_module.read(
             log.database, log.tail, rooms, request.user_id, request.device_id, since.position
         )
-        typing, counter = self._changed_typing(since, rooms), self._typing.counter
+        counter = self._ephemera.presence.moments.counter
+        typing = self._changed_typing(since, rooms)
+        presence = await self._ephemera.presence.since(request, since, rooms, news)
         behind = since.to_device < since.position
-        if not (news or typing or behind or must):
+        if not (news or typing or presence or behind or must):
             return None
         messages: Sequence[bytes] = ()
         given = news.until
@@ -141,13 +155,13 @@ class Syncing:
         answer = await self._answers.since(request, rooms, news, moment)
         account_data = await self._ephemera.global_account_data(request, news)
         lists = await self._device_lists(request, since, rooms, news)
-        if not (answer or account_data or messages or lists or news.keys or must):
+        if not (answer or account_data or presence or messages or lists or news.keys or must):
             return None
-        return await self._finish(request, token, answer, account_data, messages, lists)
+        return await self._finish(request, token, answer, account_data, presence, messages, lists)
 
     def _changed_typing(self, since: SyncToken, rooms: UserMemberships) -> frozenset[int]:
         typing = self._typing
-        if since.epoch == typing.epoch and since.counter >= typing.counter:
+        if since.epoch == self._ephemera.presence.moments.epoch and since.counter >= typing.counter:
             return frozenset()
         return frozenset(typing.changed([m.room for m in rooms.joined()], since.epoch, since.counter))
 
@@ -190,6 +204,7 @@ class Syncing:
         token: SyncToken,
         rooms: RoomsAnswer,
         account_data: bytes | None,
+        presence: bytes | None,
         messages: Sequence[bytes],
         lists: bytes | None,
     ) -> bytes:
@@ -198,6 +213,8 @@ class Syncing:
             parts.append(b'"rooms":' + rooms.json())
         if account_data is not None:
             parts.append(b'"account_data":' + account_data)
+        if presence is not None:
+            parts.append(b'"presence":' + presence)
         if messages:
             parts.append(b'"to_device":' + events_json(messages))
         if lists is not None:

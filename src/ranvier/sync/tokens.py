@@ -11,9 +11,9 @@ _FORM = re.compile(r"s([0-9a-z]{1,16})_([0-9]{1,18})_([0-9a-z]{1,16})_([0-9]{1,1
 class SyncToken(NamedTuple):
     """How far a client has read.
 
-    `generation` is the log's, renewed when a backup is restored; `epoch` and `counter` place typing, which lives in
-    memory only: another epoch means that current typing is sent again. `to_device` is how far messages to the device
-    were given, which is less than `position` when more waited than one answer takes.
+    `generation` is the log's, renewed when a backup is restored; `epoch` and `counter` place typing and presence,
+    which live in memory only: another epoch means that what is true now is sent again. `to_device` is how far messages
+    to the device were given, which is less than `position` when more waited than one answer takes.
     """
 
     generation: str

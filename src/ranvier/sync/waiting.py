@@ -13,6 +13,7 @@ from ranvier.bus.local import Ring
 _SESSIONS = 20_000
 _DEVICES = 100
 """Devices of a user that are followed at once."""
+_FEW = 100
 
 
 class Session:
@@ -111,6 +112,12 @@ class Waiting:
         """Wake those who follow an audience."""
         for session in self._by_audience.get(audience, ()):
             session.wake()
+
+    def wake_few(self, audiences: Iterable[str]) -> None:
+        """Wake those who follow one of the audiences, but not where that would be many: it can wait for other news."""
+        for audience in audiences:
+            if len(self._by_audience.get(audience, ())) <= _FEW:
+                self.wake(audience)
 
     def hear(self, ring: Ring) -> None:
         """The bell rang: the log has news."""
