@@ -8,8 +8,11 @@ import pytest
 from tests.http_client import path_of
 from tests.server import Server, UserClient, start_server
 
-from ranvier.protocol.presence import PeerUpdate, Presence
+from ranvier.protocol.presence import Presence
+from ranvier.rooms.heads import Heads
 from ranvier.rooms.presence import Presences
+from ranvier.store import rooms as rooms_store
+from ranvier.store.rooms import Membership
 
 
 def seen(answer: Any) -> dict[str, Any]:
@@ -187,7 +190,7 @@ async def test_a_server_without_presence_tells_of_nobody(pair):
 async def test_a_status_message_outlives_the_server(
     pair, server, tmp_path, database_settings, server_overrides
 ):
-    alice, bob, room_id = pair
+    alice, _, _ = pair
     await say(alice, "online", "back on Monday")
     await server.process.stop()
     again = await start_server(tmp_path, database=database_settings, **server_overrides)
@@ -205,17 +208,30 @@ async def test_a_status_message_outlives_the_server(
 
 
 async def test_a_peer_tells_of_its_users_who_share_a_room(pair, server):
-    alice, bob, room_id = pair
+    _, bob, room_id = pair
     clock = Clock(server)
     since = (await bob.sync())["next_batch"]
-    stranger = PeerUpdate("@nobody:peer.example", Presence("online"), 1)
-    await clock.presences.hear([stranger])
-    assert clock.presences.content(stranger.user_id) is None
-    assert seen(await bob.sync(since)) == {}
+    friend, stranger = "@friend:peer.example", "@stranger:peer.example"
+    room = (await server.composition.parts.get(Heads).get(room_id)).nid
+    member = Membership(friend, room_id, room, "join", 0, friend, False, None)
+    await server.composition.ground.writer.run(lambda t: rooms_store.set_memberships(t, [member]))
+    push = [
+        {"user_id": friend, "presence": "online", "last_active_ago": 5, "status_msg": "hi"},
+        {"user_id": stranger, "presence": "online", "last_active_ago": 5},
+    ]
+    await clock.presences.take("peer.example", {"push": push})
+    answer = await bob.sync(since)
+    assert set(seen(answer)) == {friend}
+    assert seen(answer)[friend]["status_msg"] == "hi"
+    assert (await ask(bob, friend)).ok()["presence"] == "online"
+    assert (await ask(bob, stranger)).status == 403
+    # What a peer said holds for half an hour.
+    clock.pass_(31 * 60)
+    assert states(await bob.sync(answer["next_batch"]))[friend] == "offline"
 
 
 async def test_peers_are_told_of_users_of_this_server_with_the_rooms_they_are_in(pair, server):
-    alice, bob, room_id = pair
+    alice, _, _ = pair
     presences = server.composition.parts.get(Presences)
     told = []
     presences.when_changed(lambda: told.append(True))

@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -25,6 +25,7 @@ from ranvier.protocol.presence import (
     Presence,
     PresenceTimes,
     decide,
+    read_updates,
 )
 from ranvier.rooms.heads import MEMBER
 from ranvier.rooms.joined import UserRooms
@@ -233,6 +234,10 @@ class Presences:
             known.audiences -= {audience}
 
     # What peers tell
+
+    async def take(self, origin: str, content: Mapping[str, Any]) -> None:
+        """An `m.presence` EDU of a peer; what in it can't be used is passed over."""
+        await self.hear(read_updates(content, origin))
 
     async def hear(self, updates: Sequence[PeerUpdate]) -> None:
         """What a peer says of its users; who shares no room with users of this server is nobody's business here."""
