@@ -2,11 +2,13 @@
 
 States are whole, events all at hand. The order of the definitions is the text's (room versions 1, 2 and 12, "State
 resolution"). `through_all` follows auth chains in step 1 wherever they lead, as the text has it; without it only within
-the full conflicted set, as all servers do (see the decision on state resolution).
+the full conflicted set, as all servers do. With `admit_rejected` off, rejected events are not taken into the state
+and authorise nothing from there, as Synapse does, against the text. The decision on state resolution speaks of both.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha1
+from typing import NamedTuple
 
 from ranvier.protocol import auth_rules
 from ranvier.protocol.auth_rules import auth_types
@@ -27,22 +29,36 @@ def resolve(
     rejected: Collection[str] = frozenset(),
     *,
     through_all: bool = False,
+    admit_rejected: bool = True,
 ) -> dict[Key, str]:
     if version.state_resolution is StateResolution.V1:
-        return resolve_v1(states, events)
-    return resolve_v2(version, states, events, rejected, through_all=through_all)
+        return resolve_v1(states, events, rejected)
+    reading = Reading(frozenset(rejected), through_all, admit_rejected)
+    return resolve_v2(version, states, events, reading)
+
+
+class Reading(NamedTuple):
+    rejected: frozenset[str]
+    through_all: bool
+    admit_rejected: bool
 
 
 # Room version 1
 
 
-def resolve_v1(states: Sequence[StateMap], events: Events) -> dict[Key, str]:
+def resolve_v1(states: Sequence[StateMap], events: Events, rejected: Collection[str]) -> dict[Key, str]:
     candidates: dict[Key, set[str]] = {}
     for state in states:
         for key, event_id in state.items():
             candidates.setdefault(key, set()).add(event_id)
-    resolved = {key: events[min(ids)] for key, ids in candidates.items() if len(ids) == 1}
-    conflicting = {key: [events[id_] for id_ in ids] for key, ids in candidates.items() if len(ids) > 1}
+    unconflicted = {key: min(ids) for key, ids in candidates.items() if len(ids) == 1}
+    # The text is silent on rejected events; others resolve as if they were not.
+    resolved = {key: events[id_] for key, id_ in unconflicted.items() if id_ not in rejected}
+    conflicting = {
+        key: [events[id_] for id_ in ids if id_ not in rejected]
+        for key, ids in candidates.items()
+        if key not in unconflicted and not ids <= set(rejected)
+    }
 
     def of_kind(key: Key) -> int:
         if key == POWER_LEVELS:
@@ -63,7 +79,7 @@ def resolve_v1(states: Sequence[StateMap], events: Events) -> dict[Key, str]:
             # Where none passes, the text is silent; others take the last.
             outcome[key] = (passing or deepest_first[-1:])[0]
     resolved |= outcome
-    return {key: event.event_id for key, event in resolved.items()}
+    return unconflicted | {key: event.event_id for key, event in resolved.items()}
 
 
 def depth_order(event: Event) -> tuple[int, int]:
@@ -83,12 +99,7 @@ def pass_in_turn(listed: Sequence[Event], key: Key, resolved: Mapping[Key, Event
 
 
 def resolve_v2(
-    version: RoomVersion,
-    states: Sequence[StateMap],
-    events: Events,
-    rejected: Collection[str],
-    *,
-    through_all: bool,
+    version: RoomVersion, states: Sequence[StateMap], events: Events, reading: Reading
 ) -> dict[Key, str]:
     changed_in_v12 = version.state_resolution is StateResolution.V2_1
     keys = {key for state in states for key in state}
@@ -109,14 +120,14 @@ def resolve_v2(
     power_events = {id_ for id_ in full if is_power_event(events[id_])}
     picked = set(power_events)
     for id_ in power_events:
-        picked |= full & auth_chain(id_, events) if through_all else chain_within(id_, full, events)
+        picked |= full & auth_chain(id_, events) if reading.through_all else chain_within(id_, full, events)
     state = {} if changed_in_v12 else {key: events[id_] for key, id_ in unconflicted.items()}
     # Step 2
-    iterative_auth_checks(reverse_topological_power_order(picked, events, create), state, events, rejected)
+    iterative_auth_checks(reverse_topological_power_order(picked, events, create), state, events, reading)
     # Steps 3 and 4
     mainline = mainline_of(state.get(POWER_LEVELS), events)
     rest = sorted((events[id_] for id_ in full - picked), key=lambda e: mainline_rank(e, mainline, events))
-    iterative_auth_checks(rest, state, events, rejected)
+    iterative_auth_checks(rest, state, events, reading)
     # Step 5
     return {key: event.event_id for key, event in state.items()} | unconflicted
 
@@ -204,11 +215,12 @@ def mainline_rank(event: Event, mainline: list[str], events: Events) -> tuple[fl
 
 
 def iterative_auth_checks(
-    ordered: Iterable[Event], state: dict[Key, Event], events: Events, rejected: Collection[str]
+    ordered: Iterable[Event], state: dict[Key, Event], events: Events, reading: Reading
 ) -> None:
+    kept_out: Collection[str] = () if reading.admit_rejected else reading.rejected
     for event in ordered:
-        before = dict(state)
-        cited = {events[id_] for id_ in event.auth_events if id_ not in rejected}
+        before = {key: passed for key, passed in state.items() if passed.event_id not in kept_out}
+        cited = {events[id_] for id_ in event.auth_events if id_ not in reading.rejected}
         if not event.room_version.create_is_auth_event:
             cited.add(events["$" + event.room_id[1:]])
         needed = {
@@ -219,5 +231,5 @@ def iterative_auth_checks(
             key = (auth_event.type, auth_event.state_key or "")
             if key in needed and key not in before:
                 before[key] = auth_event
-        if auth_rules.check(event, before) is None:
+        if event.event_id not in kept_out and auth_rules.check(event, before) is None:
             state[event.type, event.state_key or ""] = event

@@ -37,6 +37,7 @@ class History:
         self.rejected: set[str] = set()
         self.index = Index(batches=chance.random() < 0.5)
         self._room_id = "!room:one.example"
+        self._before: dict[tuple[frozenset[str], bool], StateMap] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -77,9 +78,11 @@ class History:
     def before(self, prev_events: Sequence[str], *, claimed: bool = False) -> StateMap:
         """The state before an event that builds on these."""
         after = self.claimed if claimed else self.after
-        return resolve(
-            self.version, [after[id_] for id_ in prev_events], self.events, self.index, self.rejected
-        )
+        place = (frozenset(prev_events), claimed)
+        if place not in self._before:
+            states = [after[event_id] for event_id in prev_events]
+            self._before[place] = resolve(self.version, states, self.events, self.index, self.rejected)
+        return self._before[place]
 
     def send_by_chance(self, prev_events: Sequence[str]) -> Event | None:
         """An event by chance; None if its auth events don't allow it, so that no server would have it."""
@@ -181,6 +184,11 @@ class History:
 
     def _create_content(self) -> dict[str, Any]:
         return next(iter(self.events.values())).content
+
+    def reject_some(self) -> None:
+        """Let more events count as rejected: what other servers made of them is not ours to know."""
+        _create, *others = self.events
+        self.rejected.update(event_id for event_id in others if self.chance.random() < 0.1)
 
     def some_states(self, number: int) -> list[StateMap]:
         """States to be resolved: after events of the history, in our view or the peer's; now and then any mixture."""

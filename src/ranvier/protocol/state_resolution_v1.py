@@ -26,26 +26,37 @@ def resolution_v1(states: Sequence[StateMap]) -> Resolution:
             candidates.setdefault(key, set()).add(event_id)
     told = NeedEvents(frozenset(event_id for ids in candidates.values() for event_id in ids))
     yield told
-    known = {event_id: event for event_id, event in told.events.items() if event_id in told.event_ids}
+    known = _accepted(told)
     agreed = NeedState(frozenset(_auth_keys(known.values()) - candidates.keys()))
     yield agreed
     authorising = NeedEvents(frozenset(agreed.state.values()))
     yield authorising
-    state = {
-        key: authorising.events[event_id]
-        for key, event_id in agreed.state.items()
-        if event_id in authorising.events
-    }
+    accepted = _accepted(authorising)
+    state = {key: accepted[event_id] for key, event_id in agreed.state.items() if event_id in accepted}
+    changes: dict[Key, str | None] = dict.fromkeys(candidates)
     conflicting: dict[Key, list[Event]] = {}
     for key, event_ids in candidates.items():
         events = sorted((known[event_id] for event_id in event_ids if event_id in known), key=_order)
-        # Only where states have different events is there a conflict: a key that some lack is taken over.
-        if len(event_ids) == 1 and events:
-            state[key] = events[0]
+        if len(event_ids) == 1:
+            # Only where states have different events is there a conflict: what some lack is taken over.
+            changes[key] = next(iter(event_ids))
+            if events:
+                state[key] = events[0]
         elif events:
             conflicting[key] = events
+    keys = list(conflicting)
     _resolve(conflicting, state)
-    yield Resolved({key: state[key].event_id if key in state else None for key in candidates})
+    changes.update({key: state[key].event_id for key in keys})
+    yield Resolved(changes)
+
+
+def _accepted(told: NeedEvents) -> dict[str, Event]:
+    """COMPAT(synapse, all): the text doesn't speak of rejected events; others resolve as if they were not."""
+    return {
+        event_id: event
+        for event_id, event in told.events.items()
+        if event_id in told.event_ids and event_id not in told.rejected
+    }
 
 
 def _auth_keys(events: Collection[Event]) -> set[Key]:
