@@ -18,7 +18,7 @@ from ranvier.store.postgres import PostgresDatabase
 from ranvier.store.sqlite import SqliteDatabase
 from ranvier.store.writer import Writer
 
-pytest_plugins = ("tests.server",)
+pytest_plugins = ("tests.server", "tests.federated")
 
 
 def _postgres_programs() -> Path | None:

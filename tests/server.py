@@ -67,6 +67,7 @@ def settings(**overrides: Any) -> dict[str, Any]:
         "enable_registration": True,
         "enable_registration_without_verification": True,
         "registration_shared_secret": "a secret for registrations",
+        "trusted_key_servers": [],
         "logging": {"level": "warning", "format": "console"},
         **NO_LIMITS,
         **overrides,

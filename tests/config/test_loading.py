@@ -34,7 +34,7 @@ def test_a_server_name_is_all_that_is_needed() -> None:
     assert config.warnings == ()
     [listener] = config.listeners
     assert (listener.port, listener.addresses, listener.x_forwarded) == (8008, ("127.0.0.1",), False)
-    assert listener.resources == {"client", "media", "health"}
+    assert listener.resources == {"client", "federation", "keys", "media", "openid", "health"}
 
 
 def test_a_missing_server_name_says_what_to_add() -> None:
@@ -106,7 +106,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:
         ("listeners: [{bind_addresses: []}]", "either a `port` or the `path`"),
         ("listeners: [{port: 80, path: /a}]", "either a `port` or the `path`"),
         ("listeners: [{port: 70000}]", "from 0 to 65535"),
-        ("listeners: [{port: 80, tls: true}]", "one of false"),
+        ("listeners: [{port: 80, tls: true}]", "needs `tls_certificate_path`"),
         ("listeners: [{port: 80, bind_addresses: [example.org]}]", "no IP address"),
         ("listeners: [{port: 80, type: replication}]", "one of http | metrics"),
         ("logging: {level: loud}", "one of debug | info | warning | error"),
@@ -171,17 +171,17 @@ def test_a_listener_takes_its_addresses_in_both_spellings() -> None:
     config = config_of(
         "listeners:\n"
         "  - {port: 8008, bind_address: 127.0.0.1, type: http, x_forwarded: true,\n"
-        "     resources: [{names: [client, federation]}]}\n"
+        "     resources: [{names: [client, federation, consent]}]}\n"
         "  - {path: http.sock, resources: [{names: [media]}]}\n"
         "  - {port: 9000, type: metrics, bind_addresses: ['::1', localhost]}\n"
     )
     http, socket, metrics = config.listeners
     assert http.addresses == ("127.0.0.1",)
     assert http.x_forwarded
-    assert http.resources == {"client", "media", "health"}
+    assert http.resources == {"client", "federation", "keys", "media", "openid", "health"}
     assert (socket.path, socket.port, socket.x_forwarded) == (FOLDER / "http.sock", None, True)
     assert (metrics.kind, metrics.addresses) == ("metrics", ("::1", "127.0.0.1"))
-    assert config.warnings == ("homeserver.yaml:3:5: nothing is served for the resource `federation` yet",)
+    assert config.warnings == ("homeserver.yaml:3:5: nothing is served for the resource `consent` yet",)
 
 
 def test_secrets_show_in_no_representation() -> None:
@@ -308,3 +308,32 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no \*.yaml file"):
         (tmp_path / "empty").mkdir()
         load([tmp_path / "empty"])
+
+
+def test_federation_is_open_and_guarded_unless_the_file_says_otherwise() -> None:
+    config = config_of("report_stats: false")
+    assert config.federation.allowed_servers is None
+    assert config.federation.verifies_certificates
+    assert "10.0.0.0/8" in config.federation.blocked_ranges
+    assert [notary.name for notary in config.server_keys.notaries] == ["matrix.org"]
+
+
+def test_an_empty_list_of_servers_allows_none_of_them() -> None:
+    assert config_of("federation_domain_whitelist: []").federation.allowed_servers == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ip_range_blacklist: [10.0.0.0/33]", "an address or a range"),
+        ("federation_domain_whitelist: ['https://example.org']", "a server name such as example.org"),
+        ("old_signing_keys: {ed25519:a: {key: short, expired_ts: 1}}", "`expired_ts`"),
+        ("old_signing_keys: {rsa:a: {key: AAAA, expired_ts: 1}}", "ed25519:a_old"),
+        ("trusted_key_servers: [{}]", "`trusted_key_servers[].server_name` is missing"),
+        ("trusted_key_servers: [{server_name: a.org, verify_keys: {ed25519:a: x}}]", "`verify_keys`"),
+        ("rc_federation: {concurrent: 0}", "from 1"),
+        ("listeners: [{port: 80, tls: true, type: metrics}]", "listeners of type http"),
+    ],
+)
+def test_what_is_wrong_with_federation_is_refused_with_the_cure(text: str, words: str) -> None:
+    assert words in "\n".join(faults_of("server_name: example.org\n" + text))

@@ -73,6 +73,8 @@ ANYWHERE = frozenset({"access_token", "user_id", "device_id"})
 # Paths that the specification gives no operation for on purpose.
 OUTSIDE = re.compile(
     r"/_matrix/(client|federation|app|media)/(unstable/|.*/(org|io|com|uk|net)\.)|/(?!_matrix/)"
+    # An older form of the path of a server's keys.
+    r"|/_matrix/key/v2/server/."
 )
 
 PATTERNS = {

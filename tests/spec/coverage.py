@@ -18,13 +18,16 @@ ACCESS = {
     "none": ("open", "optional token"),
     "optional": ("optional token",),
     "accessTokenBearer": ("token",),
-    "signedRequest": ("signed",),
+    "signedRequest": ("server",),
+    # What the document of timestamp_to_event says, though its prose and all others mean a signed request.
+    "accessToken": ("server",),
 }
 """What an endpoint may say for a security scheme of the specification, the usual word first."""
 
 
-OWN_PATHS = frozenset({"/_matrix/static/"})
-"""A page that says "this is a homeserver", where administrators of Synapse look for it."""
+OWN_PATHS = frozenset({"/_matrix/static/", "/_matrix/key/v2/server/{keyId}"})
+"""A page that says "this is a homeserver", where administrators of Synapse look for it; and an older form of the
+path of the server's keys, which old servers still ask."""
 
 
 class Mounted(Protocol):

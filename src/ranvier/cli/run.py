@@ -80,7 +80,7 @@ def _overrides(address: str | None, port: int | None) -> list[str]:
 
 def _greet(config: Config, paths: Sequence[Path], bound: Sequence[str]) -> None:
     """What somebody wants to know who just started a server; `bound` is where it listens: HOST:PORT, or a socket."""
-    addresses = [where if where.startswith("/") else f"http://{where}" for where in bound]
+    addresses = [where if where.startswith(("/", "https://")) else f"http://{where}" for where in bound]
     rows = [
         ("server name", config.server.name),
         ("listens on", ", ".join(addresses)),

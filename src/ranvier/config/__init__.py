@@ -4,7 +4,7 @@ from ranvier.config.creation import CONFIG_NAME, create, create_missing
 from ranvier.config.kinds import RateLimit, Secret
 from ranvier.config.loading import build, load
 from ranvier.config.reading import ConfigError
-from ranvier.config.records import Config, Listener, PostgresStore, SqliteStore
+from ranvier.config.records import Config, Listener, PostgresStore, SqliteStore, Tls
 from ranvier.config.sample import manual, sample
 from ranvier.config.tree import Fault, read_text
 
@@ -18,6 +18,7 @@ __all__ = [
     "RateLimit",
     "Secret",
     "SqliteStore",
+    "Tls",
     "build",
     "create",
     "create_missing",

@@ -56,7 +56,7 @@ def _first_configuration(server_name: str, address: str, port: int) -> str:
         "bind_addresses": [address],
         "type": "http",
         "x_forwarded": False,
-        "resources": [{"names": ["client"]}],
+        "resources": [{"names": ["client", "federation"]}],
     }
     values = {
         "server_name": server_name,

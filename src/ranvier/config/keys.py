@@ -4,6 +4,8 @@ Reading, the sample (`ranvier config`) and docs/configuration.md all come from t
 are Synapse's where the meaning is the same.
 """
 
+from ipaddress import ip_network
+
 from ranvier.config.kinds import (
     Block,
     Blocks,
@@ -54,6 +56,41 @@ def _url_fault(url: str) -> str | None:
     return None
 
 
+def _network_fault(text: str) -> str | None:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return "this must be an address or a range such as 192.168.0.0/16 or fc00::/7"
+    return None
+
+
+def _other_server_fault(name: str) -> str | None:
+    return None if is_valid_server_name(name) else "this must be a server name such as example.org"
+
+
+BLOCKED_RANGES = [
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "192.0.0.0/24",
+    "169.254.0.0/16",
+    "192.88.99.0/24",
+    "198.18.0.0/15",
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "::1/128",
+    "fe80::/10",
+    "fc00::/7",
+    "2001:db8::/32",
+    "ff00::/8",
+    "fec0::/10",
+]
+
+
 def _rate(name: str, per_second: float, burst_count: int, doc: str) -> Key:
     return Key(name, Rate(), {"per_second": per_second, "burst_count": burst_count}, doc)
 
@@ -95,7 +132,8 @@ SERVER = Section(
             Text("file"),
             "signing.key",
             "The server's Ed25519 signing key, one line `ed25519 a_abcd BASE64`. Keep a copy of it in a "
-            "safe place: without it other servers take this one for an impostor.",
+            "safe place: without it other servers take this one for an impostor. With several lines the first one "
+            "signs; `ranvier keys rotate` adds one.",
         ),
         Key(
             "report_stats",
@@ -139,9 +177,10 @@ LISTENERS = Section(
                     ),
                     Key(
                         "tls",
-                        Choice((False,)),
+                        Flag(),
                         False,
-                        "TLS ends at a reverse proxy in front of the server.",
+                        "Speak TLS, with tls_certificate_path and tls_private_key_path; without it, TLS ends at a "
+                        "reverse proxy in front of the server.",
                     ),
                     Key(
                         "x_forwarded",
@@ -159,7 +198,8 @@ LISTENERS = Section(
                                     "names",
                                     ListOf(Choice(RESOURCES)),
                                     ["client"],
-                                    "client: the client API, media and admin API; media: media alone; "
+                                    "client: the client API, media and admin API; federation: what other servers "
+                                    "ask, media, keys and openid; media, keys, openid: these alone; "
                                     "metrics: Prometheus at /_synapse/metrics. /health is always there. "
                                     "The other names are accepted, but nothing is served for them yet.",
                                 ),
@@ -175,10 +215,23 @@ LISTENERS = Section(
                     "port": 8008,
                     "bind_addresses": ["127.0.0.1"],
                     "type": "http",
-                    "resources": [{"names": ["client"]}],
+                    "resources": [{"names": ["client", "federation"]}],
                 }
             ],
             "The sockets that the server opens.",
+        ),
+        Key(
+            "tls_certificate_path",
+            Text("file"),
+            doc="PEM file with the certificate, and after it those of the authorities between it and the root, for "
+            "listeners with `tls: true`. It is read again when it changes, and at SIGHUP.",
+            example="fullchain.pem",
+        ),
+        Key(
+            "tls_private_key_path",
+            Text("file"),
+            doc="PEM file with the certificate's private key.",
+            example="privkey.pem",
         ),
         Key(
             "enable_metrics",
@@ -480,6 +533,171 @@ RATE_LIMITS = Section(
     ),
 )
 
+FEDERATION = Section(
+    "Federation",
+    (
+        Key(
+            "serve_server_wellknown",
+            Flag(),
+            False,
+            "Answer /.well-known/matrix/server so that other servers come to port 443 of server_name instead of 8448.",
+        ),
+        Key(
+            "federation_domain_whitelist",
+            ListOf(Text("server name", _other_server_fault), most=100_000),
+            doc="Only federate with these servers. Without it, with all; an empty list means none.",
+            example=["example.org"],
+        ),
+        Key(
+            "federation_domain_blacklist",
+            ListOf(Text("server name", _other_server_fault), most=100_000),
+            [],
+            "Never federate with these servers. Not a Synapse key.",
+            example=["example.org"],
+        ),
+        Key("federation_verify_certificates", Flag(), True, "Check the certificates of other servers."),
+        Key(
+            "federation_certificate_verification_whitelist",
+            ListOf(Text("host, * and ? allowed")),
+            [],
+            "Hosts whose certificates are not checked.",
+            example=["*.onion"],
+        ),
+        Key(
+            "federation_client_minimum_tls_version",
+            Choice(("1", "1.1", "1.2", "1.3")),
+            "1.2",
+            "Oldest version of TLS that is spoken with other servers; 1 and 1.1 mean 1.2 here.",
+        ),
+        Key(
+            "federation_custom_ca_list",
+            ListOf(Text("file")),
+            [],
+            "PEM files with the certificate authorities to trust instead of the system's.",
+            example=["private-ca.pem"],
+        ),
+        Key(
+            "ip_range_blacklist",
+            ListOf(Text("address range", _network_fault)),
+            BLOCKED_RANGES,
+            "Addresses that are never contacted on behalf of others. The default holds all private ones.",
+        ),
+        Key(
+            "ip_range_whitelist",
+            ListOf(Text("address range", _network_fault)),
+            [],
+            "Exceptions from ip_range_blacklist, such as another server of yours in the same network.",
+            example=["192.168.1.1/32"],
+        ),
+        Key(
+            "federation_ip_range_blacklist",
+            ListOf(Text("address range", _network_fault)),
+            doc="Instead of ip_range_blacklist, for federation alone.",
+            example=["10.0.0.0/8"],
+        ),
+        Key(
+            "dns_nameservers",
+            ListOf(Text("host:port")),
+            [],
+            "Name servers to ask instead of the system's. Not a Synapse key.",
+            example=["127.0.0.1:53"],
+        ),
+        Key(
+            "federation",
+            Block(
+                (
+                    Key("client_timeout", Duration(), "60s", "How long another server may take to answer."),
+                    Key(
+                        "max_short_retries", Integer(0, 20), 3, "Further attempts of what somebody waits for."
+                    ),
+                    Key("max_short_retry_delay", Duration(), "2s", "Longest pause between these."),
+                    Key(
+                        "max_long_retries", Integer(0, 100), 10, "Further attempts of what nobody waits for."
+                    ),
+                    Key("max_long_retry_delay", Duration(), "60s", "Longest pause between these."),
+                    Key(
+                        "destination_min_retry_interval",
+                        Duration(),
+                        "10m",
+                        "How long a server that does not answer is left alone at first.",
+                    ),
+                    Key("destination_retry_multiplier", Integer(1, 100), 2, "How much longer each time."),
+                    Key("destination_max_retry_interval", Duration(), "1w", "How long at most."),
+                )
+            ),
+            doc="Patience with other servers.",
+        ),
+        Key(
+            "rc_federation",
+            Block(
+                (
+                    Key("window_size", Integer(1), 1000, "Milliseconds in which requests are counted."),
+                    Key("sleep_limit", Integer(1), 10, "Requests in the window before others are delayed."),
+                    Key("sleep_delay", Integer(0), 500, "The delay, in milliseconds."),
+                    Key("reject_limit", Integer(1), 50, "Requests that wait before others are refused."),
+                    Key("concurrent", Integer(1, 1000), 3, "Requests that are worked on at once."),
+                )
+            ),
+            doc="Limits on requests of other servers, for each of them.",
+        ),
+    ),
+)
+
+SERVER_KEYS = Section(
+    "Signing keys of servers",
+    (
+        Key(
+            "key_refresh_interval",
+            Duration(),
+            "1d",
+            "How long other servers may rely on the keys that this one publishes before they ask again.",
+        ),
+        Key(
+            "old_signing_keys",
+            Free(),
+            {},
+            "Keys that sign no more, and when they stopped (milliseconds): still published so that what they signed "
+            "can be checked.",
+            example={"ed25519:a_old": {"key": "<public key in Base64>", "expired_ts": 1700000000000}},
+        ),
+        Key(
+            "trusted_key_servers",
+            Blocks(
+                (
+                    Key(
+                        "server_name",
+                        Text("server name", _other_server_fault),
+                        doc="The notary.",
+                        required=True,
+                        example="matrix.org",
+                    ),
+                    Key(
+                        "verify_keys",
+                        Free(),
+                        {},
+                        "Its public keys in Base64, by key ID; without them it is asked for them over TLS.",
+                        example={"ed25519:abc": "<public key in Base64>"},
+                    ),
+                    Key(
+                        "accept_keys_insecurely",
+                        Flag(),
+                        False,
+                        "Accepted so that a Synapse file can be used; answers of a notary are always checked.",
+                    ),
+                )
+            ),
+            [{"server_name": "matrix.org"}],
+            "Servers that are asked for the keys of others who do not answer themselves. An empty list: none.",
+        ),
+        Key(
+            "suppress_key_server_warning",
+            Flag(),
+            False,
+            "Accepted so that a Synapse file can be used; there is no such warning here.",
+        ),
+    ),
+)
+
 ROOMS = Section(
     "Rooms",
     (
@@ -692,6 +910,8 @@ SECTIONS = (
     PASSWORDS,
     SESSIONS,
     RATE_LIMITS,
+    FEDERATION,
+    SERVER_KEYS,
     ROOMS,
     SEARCHING,
     PRESENCE,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ranvier.config.federation import federation_of, server_keys_of
 from ranvier.config.keys import KEYS, RATE_LIMITS
 from ranvier.config.kinds import Block, Key, RateLimit, Secret
 from ranvier.config.reading import ConfigError, Reading, read_all
@@ -26,11 +27,13 @@ from ranvier.config.records import (
     Sessions,
     SqliteStore,
     ThumbnailSize,
+    Tls,
 )
 from ranvier.config.tree import Fault, Given, Place
 
 Values = Mapping[str, Any]
-SERVED = frozenset({"client", "media", "metrics", "health"})
+SERVED = frozenset({"client", "federation", "keys", "media", "metrics", "openid", "health"})
+IMPLIED = {"client": {"media"}, "federation": {"keys", "media", "openid"}}
 
 
 def load(paths: Sequence[Path], assignments: Sequence[str] = ()) -> Config:
@@ -66,12 +69,15 @@ class _Building:
         config = Config(
             server=self._server(),
             listeners=tuple(self._listener(listener) for listener in values["listeners"]),
+            tls=self._tls(),
             database=self._database(values["database"]),
             registration=self._registration(),
             passwords=_passwords(values["password_config"]),
             sessions=_sessions(values),
             rate_limits=_rate_limits(values),
             presence=self._presence(),
+            federation=federation_of(values, self._path),
+            server_keys=server_keys_of(values, self._complain),
             rooms=_rooms(values),
             searching=_searching(values),
             media=self._media(),
@@ -89,6 +95,9 @@ class _Building:
                 place: Place = self._tree.value[name].place
                 return place
         return self._tree.place
+
+    def _complain(self, name: str, sentence: str) -> None:
+        self._faults.append(Fault(self._place(name), f"`{name}`: {sentence}"))
 
     def _path(self, text: str) -> Path:
         return self._folder / text
@@ -120,6 +129,8 @@ class _Building:
         port, path = values["port"], values["path"]
         if (port is None) == (path is None):
             self._faults.append(Fault(place, "a listener has either a `port` or the `path` of a Unix socket"))
+        if values["tls"] and (path is not None or values["type"] == "metrics"):
+            self._faults.append(Fault(place, "`tls` is for listeners of type http with a `port`"))
         if path is not None and values["type"] == "metrics":
             self._faults.append(Fault(place, "a metrics listener has a `port`, not a `path`"))
         addresses = [*values["bind_addresses"], *([values["bind_address"]] if values["bind_address"] else [])]
@@ -135,14 +146,27 @@ class _Building:
             path=self._path(path) if path is not None else None,
             addresses=tuple("127.0.0.1" if address == "localhost" else address for address in addresses),
             x_forwarded=path is not None if forwarded is None else forwarded,
+            tls=values["tls"],
             resources=self._resources(values["resources"], place),
         )
+
+    def _tls(self) -> Tls | None:
+        values = self._values
+        certificate, private_key = values["tls_certificate_path"], values["tls_private_key_path"]
+        if not any(listener["tls"] for listener in values["listeners"]):
+            return None
+        if certificate is None or private_key is None:
+            missing = "tls_certificate_path" if certificate is None else "tls_private_key_path"
+            place = self._place("listeners")
+            self._faults.append(Fault(place, f"a listener with `tls: true` needs `{missing}`"))
+            return None
+        return Tls(self._path(certificate), self._path(private_key))
 
     def _resources(self, blocks: Sequence[Values], place: Place) -> frozenset[str]:
         names = {name for block in blocks for name in block["names"]}
         for name in sorted(names - SERVED):
             self._warnings.append(f"{place}: nothing is served for the resource `{name}` yet")
-        implied = {"media"} if "client" in names else set()
+        implied = set().union(*(IMPLIED.get(name, set()) for name in names))
         return frozenset((names & SERVED) | implied | {"health"})
 
     def _database(self, values: Values) -> SqliteStore | PostgresStore:

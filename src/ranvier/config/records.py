@@ -33,7 +33,16 @@ class Listener:
     path: Path | None
     addresses: tuple[str, ...]
     x_forwarded: bool
+    tls: bool
     resources: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of the certificate that listeners with `tls` show."""
+
+    certificate: Path
+    private_key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,75 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """Requests to other servers: milliseconds, and numbers of further attempts."""
+
+    timeout: int
+    retries: int
+    longest_pause: int
+    patient_retries: int
+    longest_patient_pause: int
+    first_back_off: int
+    back_off_growth: int
+    longest_back_off: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLimit:
+    """Requests of one other server; times in milliseconds."""
+
+    window: int
+    free_requests: int
+    delay: int
+    waiting_requests: int
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """With whom this server speaks, and how. `allowed_servers` None: with all."""
+
+    serves_wellknown: bool
+    allowed_servers: frozenset[str] | None
+    denied_servers: frozenset[str]
+    verifies_certificates: bool
+    unverified_hosts: tuple[str, ...]
+    minimum_tls: Literal["1.2", "1.3"]
+    authorities: tuple[Path, ...]
+    blocked_ranges: tuple[str, ...]
+    allowed_ranges: tuple[str, ...]
+    nameservers: tuple[str, ...]
+    patience: Patience
+    peer_limit: PeerLimit
+
+
+@dataclass(frozen=True, slots=True)
+class OldSigningKey:
+    """A key that signs no more; `expired_ts` in milliseconds since the epoch."""
+
+    key_id: str
+    public_key: bytes
+    expired_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKeyServer:
+    """A notary, with its public keys by key ID where they are known."""
+
+    name: str
+    verify_keys: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeys:
+    """Keys that are published (`published_validity` milliseconds), and who tells those of others."""
+
+    published_validity: int
+    old_keys: tuple[OldSigningKey, ...]
+    notaries: tuple[TrustedKeyServer, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rooms:
     """What rooms are like unless somebody says otherwise."""
 
@@ -186,12 +264,15 @@ class Config:
 
     server: Server
     listeners: tuple[Listener, ...]
+    tls: Tls | None
     database: SqliteStore | PostgresStore
     registration: Registration
     passwords: Passwords
     sessions: Sessions
     rate_limits: Mapping[str, RateLimit]
     presence: Presence
+    federation: Federation
+    server_keys: ServerKeys
     rooms: Rooms
     searching: Searching
     media: Media

@@ -18,10 +18,12 @@ import orjson
 
 from ranvier.accounts.requester import Requester
 from ranvier.http.connection import Send
+from ranvier.http.endpoints import Answer
 from ranvier.http.errors import response_of
 from ranvier.http.incoming import Gone
 from ranvier.http.limits import address_key, too_soon
 from ranvier.http.metrics import Traffic
+from ranvier.http.peers import Peers
 from ranvier.http.request import Headers, Request
 from ranvier.http.response import Response
 from ranvier.http.router import Route, Router
@@ -56,7 +58,7 @@ class Application:
     """Answers the requests of one kind of listener.
 
     `forwarded` says that a proxy in front, which sets `X-Forwarded-For` itself, is trusted. `strays`
-    counts the requests that found no endpoint.
+    counts the requests that found no endpoint. `peers` knows other servers.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Application:
         *,
         forwarded: bool = False,
         noted: Noted | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._router = router
         self._authenticator = authenticator
@@ -75,6 +78,7 @@ class Application:
         self._numbers = count(1)
         self._strays = strays
         self._noted = noted
+        self._peers = peers
 
     async def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""
@@ -115,6 +119,8 @@ class Application:
 
     async def _answer(self, route: Route, request: Request) -> Response:
         endpoint = route.endpoint
+        if endpoint.access == "server":
+            return await self._answer_server(route, request)
         if endpoint.access != "open":
             token = _token_of(request)
             if token is not None:
@@ -136,11 +142,26 @@ class Application:
             request.stream = _stream(request, endpoint.body_limit)
         elif request.method != "GET":
             request.body = await _read(request, endpoint.body_limit)
-        answer = await route.call(request)
-        if type(answer) is dict:
-            return Response(200, orjson.dumps(answer))
-        assert isinstance(answer, Response)
-        return answer
+        return _response(await route.call(request))
+
+    async def _answer_server(self, route: Route, request: Request) -> Response:
+        """For another server: who asks is known when the body was read, as it is signed too."""
+        assert self._peers is not None
+        claims = self._peers.claims_of(request)
+        if request.method != "GET":
+            request.body = await _read(request, route.endpoint.body_limit)
+        request.origin = await self._peers.authenticate(request, claims)
+        if not route.endpoint.takes_turns:
+            return _response(await route.call(request))
+        async with self._peers.turn(request.origin):
+            return _response(await route.call(request))
+
+
+def _response(answer: Answer) -> Response:
+    if type(answer) is dict:
+        return Response(200, orjson.dumps(answer))
+    assert isinstance(answer, Response)
+    return answer
 
 
 def _token_of(request: Request) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from ranvier.http.request import Request
 from ranvier.http.response import Response
 
-Access = Literal["token", "optional token", "open"]
+Access = Literal["token", "optional token", "open", "server"]
 Answer = dict[str, Any] | Response
 Handler = Callable[..., Awaitable[Answer]]
 Bound = Callable[[Request], Awaitable[Answer]]
@@ -36,8 +36,9 @@ class Endpoint:
 
     `rate_limit` names the limit (a key of the configuration's `rc_*`, such as "message") that each call counts
     against, by user, or by address where there is no user; `None` where the specification knows no limit.
-    `locked_ok` marks the few operations that a locked account may still call, `body` whether the function reads the
-    body as a stream by itself.
+    `locked_ok` marks the few operations that a locked account may still call, `streams_body` whether the function reads
+    the body as a stream by itself. `takes_turns` is for access by servers: whether the limit of the origin
+    (`rc_federation`) counts.
     """
 
     method: str
@@ -47,6 +48,7 @@ class Endpoint:
     body_limit: int
     streams_body: bool
     locked_ok: bool
+    takes_turns: bool
     handler: Handler
 
     @property
@@ -69,11 +71,14 @@ def endpoint(
     body_limit: int = BODY_LIMIT,
     streams_body: bool = False,
     locked_ok: bool = False,
+    takes_turns: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Mark a function as the one that answers `method` on `path`; one function may carry several marks."""
 
     def mark(handler: Handler) -> Handler:
-        made = Endpoint(method, path, access, rate_limit, body_limit, streams_body, locked_ok, handler)
+        made = Endpoint(
+            method, path, access, rate_limit, body_limit, streams_body, locked_ok, takes_turns, handler
+        )
         marks: list[Endpoint] = getattr(handler, "__endpoints__", [])
         handler.__endpoints__ = [*marks, made]  # type: ignore[attr-defined]
         return handler

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 
+from ranvier.http.certificate import Certificate
 from ranvier.http.connection import Answer, Connection, Connections
 
 _BACKLOG = 2048
 _SWEEP_SECONDS = 5
+_HANDSHAKE_SECONDS = 20.0
 _FILES_KEPT = 256
 """File descriptors that connections leave to the database, media and logs."""
 
@@ -73,10 +75,16 @@ class Address:
 
 
 class Listening:
-    """What answers requests, on its sockets. `start`, then `stop_accepting`, then `drain`."""
+    """What answers requests, on its sockets. `start`, then `stop_accepting`, then `drain`.
 
-    def __init__(self, answer: Answer, addresses: Iterable[Address]) -> None:
+    With a certificate it speaks TLS, and looks now and then whether its files changed.
+    """
+
+    def __init__(
+        self, answer: Answer, addresses: Iterable[Address], certificate: Certificate | None = None
+    ) -> None:
         self._addresses = list(addresses)
+        self._certificate = certificate
         self._connections = Connections(answer, _raise_file_limit() - _FILES_KEPT)
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
@@ -99,7 +107,13 @@ class Listening:
             name = opened.getsockname()
             self.bound.append(address if address.path is not None else Address(name[0], name[1]))
             self._servers.append(
-                await loop.create_server(lambda: Connection(self._connections), sock=opened, backlog=_BACKLOG)
+                await loop.create_server(
+                    lambda: Connection(self._connections),
+                    sock=opened,
+                    backlog=_BACKLOG,
+                    ssl=self._certificate.context if self._certificate is not None else None,
+                    ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._certificate is not None else None,
+                )
             )
         self._sweeper = asyncio.create_task(self._watch(), name="connections")
 
@@ -111,6 +125,13 @@ class Listening:
             beat += 1
             if beat % _SWEEP_SECONDS == 0:
                 self.sweep(asyncio.get_running_loop().time())
+                if self._certificate is not None:
+                    self._certificate.reload_if_changed()
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether clients must speak TLS with it."""
+        return self._certificate is not None
 
     def _tick(self) -> None:
         self._connections.date = f"date: {formatdate(usegmt=True)}\r\n".encode()

@@ -46,9 +46,11 @@ def _unquote(text: str) -> str:
 
 
 class Request:
-    """One request. Path parameters are percent-decoded; `requester` is set where the endpoint asks for a token."""
+    """One request. Path parameters are percent-decoded; `requester` is set where the endpoint asks for a token,
+    `origin` (a server name) where it is for servers."""
 
     __slots__ = (
+        "_content",
         "_query",
         "_requester",
         "body",
@@ -57,6 +59,7 @@ class Request:
         "id",
         "incoming",
         "method",
+        "origin",
         "parameters",
         "query_string",
         "raw_path",
@@ -79,9 +82,11 @@ class Request:
         self.client_address = client_address
         self.incoming = incoming
         self.id = ""
+        self.origin = ""
         self.parameters: dict[str, str] = {}
         self.body = b""
         self.stream: Callable[[], AsyncIterator[bytes]] | None = None
+        self._content: dict[str, Any] | None = None
         self._query: dict[str, list[str]] | None = None
         self._requester: Requester | None = None
 
@@ -167,14 +172,26 @@ class Request:
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object, exactly: no duplicate keys, NaN or oversized numbers, bounded depth and count."""
+        return self._object(lossy_integers=False)
+
+    def _object(self, *, lossy_integers: bool) -> dict[str, Any]:
         self._check_count()
         try:
-            value = canonical_json.decode(self.body)
+            value = canonical_json.decode(self.body, lossy_integers=lossy_integers)
         except canonical_json.BadJson as error:
             raise Refusal(error.errcode, f"The body can't be read: {str(error).rstrip('.')}.") from error
         if not isinstance(value, dict):
             raise bad_json("The body must be a JSON object.")
         return value
+
+    def content(self) -> dict[str, Any]:
+        """The body of another server's request, read once: an integer that no event may have is read as a float.
+
+        So in a transaction only the event fails that holds it. Nobody may change what this gives.
+        """
+        if self._content is None:
+            self._content = self._object(lossy_integers=True)
+        return self._content
 
     def _check_count(self) -> None:
         """Refuse bodies of very many tiny values: looking at each would keep all others waiting."""

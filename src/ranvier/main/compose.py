@@ -12,6 +12,7 @@ from ranvier.config import Config
 from ranvier.http.application import Application
 from ranvier.http.limits import Limits, RateLimit
 from ranvier.http.metrics import Traffic
+from ranvier.http.peers import Peers
 from ranvier.http.router import Route, Router, route_of
 from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.databases import claim, open_database
@@ -20,8 +21,9 @@ from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
 from ranvier.main.keys import load_signing_keys
 from ranvier.main.media_parts import add_media
 from ranvier.main.parts import Parts
+from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote
 from ranvier.main.room_parts import add_rooms
-from ranvier.main.routing import find_endpoints, resource_of
+from ranvier.main.routing import find_endpoints, resources_of
 from ranvier.main.sync_parts import add_sync, presence_rules
 from ranvier.protocol.signing import SigningKey
 from ranvier.store import log
@@ -64,9 +66,9 @@ class Composition:
 
     def application(self, resources: frozenset[str], *, forwarded: bool) -> Application:
         """What a listener with these resources answers; `forwarded` trusts `X-Forwarded-For`."""
-        router = Router(route for route in self.routes if resource_of(route.endpoint) in resources)
-        noted = self.parts.get(Sightings).note
-        return Application(router, self.tokens, self.strays, forwarded=forwarded, noted=noted)
+        router = Router(route for route in self.routes if resources_of(route.endpoint) & resources)
+        noted, peers = self.parts.get(Sightings).note, self.parts.get(Peers)
+        return Application(router, self.tokens, self.strays, forwarded=forwarded, noted=noted, peers=peers)
 
     async def start(self) -> None:
         """Bring everything to the point where it can answer."""
@@ -83,9 +85,15 @@ class Composition:
 
 
 async def compose(
-    config: Config, roles: frozenset[str] = ALL_ROLES, now: Callable[[], int] = milliseconds_now
+    config: Config,
+    roles: frozenset[str] = ALL_ROLES,
+    now: Callable[[], int] = milliseconds_now,
+    around_network: AroundNetwork | None = None,
 ) -> Composition:
-    """Everything that a process with these roles needs, built and not yet started; raises `CannotStart`."""
+    """Everything that a process with these roles needs, built and not yet started; raises `CannotStart`.
+
+    What `around_network` makes of the network brings calls to other servers in its place.
+    """
     database = await open_database(config.database)
     try:
         server_name = config.server.name
@@ -100,13 +108,19 @@ async def compose(
         ground = Ground(
             server_name, keys, database, LogView(database, tail, generation, horizon), writer, bell
         )
-        return _build(config, ground, parts, now)
+        return _build(config, ground, parts, now, around_network)
     except BaseException:
         await database.close()
         raise
 
 
-def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int]) -> Composition:
+def _build(
+    config: Config,
+    ground: Ground,
+    parts: Parts,
+    now: Callable[[], int],
+    around_network: AroundNetwork | None,
+) -> Composition:
     # Each floor after the one below. `parts.add` also subscribes a part to the log if it has `heard`, and starts and
     # stops it if it has `start` and `stop`.
 
@@ -116,6 +130,10 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
             time.monotonic,
         )
     )
+
+    # remote
+    federation, keys, signers = config.federation, config.server_keys, ground.signing_keys
+    add_remote(federation, keys, signers, ground.database, ground.writer, parts, now, around_network)
 
     # encryption and media
     add_encryption(ground.server_name, ground.database, ground.writer, parts, now)
@@ -139,5 +157,6 @@ def _build(config: Config, ground: Ground, parts: Parts, now: Callable[[], int])
     add_discovery(config, parts, {(endpoint.method, endpoint.path) for endpoint in endpoints})
 
     # http, and the endpoints above it
+    add_peers(federation, ground.server_name, parts, now)
     routes = [route_of(endpoint, parts.by_type, limits) for endpoint in endpoints]
     return Composition(ground, parts, tokens, routes, Traffic())

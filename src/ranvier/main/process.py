@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 import uvloop
 
 from ranvier import __version__
-from ranvier.config import Config, Listener
+from ranvier.config import Config, Listener, Tls
+from ranvier.http.certificate import BadCertificate, Certificate
 from ranvier.http.connection import Answer, Send
 from ranvier.http.listening import Address, AddressTaken, Listening
 from ranvier.http.request import Request
@@ -21,6 +22,7 @@ from ranvier.main.compose import ALL_ROLES, Composition, compose
 from ranvier.main.databases import CannotStart
 from ranvier.main.figures import Figures, metrics_answer
 from ranvier.main.logs import start_logging
+from ranvier.main.remote_parts import AroundNetwork
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter: at Python's 5 ms SQLite's writer waits longer than it writes."""
@@ -58,10 +60,16 @@ async def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     process = await Process.start(config)
+    if process.certificate is not None:
+        loop.add_signal_handler(signal.SIGHUP, process.certificate.reload)
     # What stands now stays: no collection need look at it again.
     gc.freeze()
     gc.enable()
-    where = [str(address) for listening in process.listenings for address in listening.bound]
+    where = [
+        f"https://{address}" if listening.speaks_tls else str(address)
+        for listening in process.listenings
+        for address in listening.bound
+    ]
     _log.info("ready", extra={"server": config.server.name, "version": __version__, "listening": where})
     on_ready(where)
     tell_systemd("READY=1")
@@ -75,8 +83,16 @@ async def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
 class Process:
     """A composition that listens."""
 
-    def __init__(self, composition: Composition, listeners: Iterable[Listener], *, metrics: bool) -> None:
+    def __init__(
+        self,
+        composition: Composition,
+        listeners: Iterable[Listener],
+        *,
+        metrics: bool,
+        certificate: Certificate | None = None,
+    ) -> None:
         self.composition = composition
+        self.certificate = certificate
         self.figures = Figures(
             composition.ground.server_name,
             composition.ground.writer,
@@ -87,10 +103,16 @@ class Process:
         self.listenings = [self._listening(listener, metrics) for listener in listeners]
 
     @classmethod
-    async def start(cls, config: Config) -> "Process":
-        """Compose, start, and listen; raises `CannotStart` or `AddressTaken`."""
-        composition = await compose(config, ALL_ROLES)
-        process = cls(composition, config.listeners, metrics=config.operation.metrics)
+    async def start(cls, config: Config, around_network: AroundNetwork | None = None) -> "Process":
+        """Compose, start, and listen; raises `CannotStart` or `AddressTaken`.
+
+        What `around_network` makes of the network brings calls to other servers in its place.
+        """
+        certificate = _certificate(config.tls)
+        composition = await compose(config, ALL_ROLES, around_network=around_network)
+        process = cls(
+            composition, config.listeners, metrics=config.operation.metrics, certificate=certificate
+        )
         try:
             await composition.start()
             process.figures.start()
@@ -105,10 +127,10 @@ class Process:
         shown = metrics_answer(self.figures.text)
         if listener.kind == "metrics":
             return Listening(shown, _addresses(listener))
-        application = self.composition.application(listener.resources, forwarded=listener.x_forwarded)
+        answer: Answer = self.composition.application(listener.resources, forwarded=listener.x_forwarded)
         if metrics and "metrics" in listener.resources:
-            return Listening(_either(application, shown), _addresses(listener))
-        return Listening(application, _addresses(listener))
+            answer = _either(answer, shown)
+        return Listening(answer, _addresses(listener), self.certificate if listener.tls else None)
 
     async def stop(self) -> None:
         """Take no more requests, answer those under way, commit, close."""
@@ -120,6 +142,15 @@ class Process:
                 _log.warning("some requests were not answered in time")
         self.figures.stop()
         await self.composition.stop()
+
+
+def _certificate(files: Tls | None) -> Certificate | None:
+    if files is None:
+        return None
+    try:
+        return Certificate(files.certificate, files.private_key)
+    except BadCertificate as error:
+        raise CannotStart(str(error)) from error
 
 
 def _either(application: Answer, shown: Answer) -> Answer:

@@ -6,7 +6,7 @@ import pkgutil
 from ranvier.http.endpoints import Endpoint, endpoints_of
 
 _FLOORS = ("client_api", "admin_api", "federation_api")
-_FEDERATION = ("/_matrix/federation/", "/_matrix/key/")
+_FEDERATION = ("/_matrix/federation/", "/_matrix/policy/")
 _MEDIA = ("/_matrix/media/", "/_matrix/client/v1/media/", "/_matrix/federation/v1/media/")
 
 
@@ -25,10 +25,17 @@ def find_endpoints() -> list[Endpoint]:
     return endpoints_of(modules)
 
 
-def resource_of(endpoint: Endpoint) -> str:
-    """The resource of a listener that the endpoint belongs to."""
-    if endpoint.path == "/health":
-        return "health"
-    if endpoint.path.startswith(_MEDIA):
-        return "media"
-    return "federation" if endpoint.path.startswith(_FEDERATION) else "client"
+def resources_of(endpoint: Endpoint) -> frozenset[str]:
+    """The resources of a listener that the endpoint belongs to: any of them serves it."""
+    path = endpoint.path
+    if path == "/health":
+        return frozenset({"health"})
+    if path.startswith(_MEDIA):
+        return frozenset({"media"})
+    if path.startswith("/_matrix/key/"):
+        return frozenset({"keys"})
+    if path == "/_matrix/federation/v1/openid/userinfo":
+        return frozenset({"openid"})
+    if path == "/.well-known/matrix/server":
+        return frozenset({"client", "federation"})
+    return frozenset({"federation" if path.startswith(_FEDERATION) else "client"})

@@ -31,6 +31,10 @@ _FEW: Final = 3
 """So many servers are asked themselves first; of more, a notary is asked about all in one request first."""
 _AT_ONCE: Final = 32
 """Servers that are asked for their keys at the same time."""
+_NOTARY_AT_ONCE: Final = 8
+"""Of these, on behalf of others who ask this server as a notary."""
+_NOTARY_ASKS: Final = 100
+_NOTARY_WAIT_S: Final = 15.0
 _DIRECT_TIMEOUT_S: Final = 10.0
 _FIRST_PAUSE_MS: Final = 10_000
 _LONGEST_PAUSE_MS: Final = 3_600_000
@@ -57,8 +61,9 @@ class KeyRing:
         self._now = now
         self._known: dict[Key, VerifyKey] = {}
         self._pauses = _Pauses()
-        self._asking: dict[str, asyncio.Task[None]] = {}
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._asking: dict[Key, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(_AT_ONCE - _NOTARY_AT_ONCE)
+        self._notary_places = asyncio.Semaphore(_NOTARY_AT_ONCE)
 
     async def keys(self, wanted: Iterable[Wanted]) -> dict[Key, VerifyKey]:
         """Those of the keys that can be found.
@@ -74,29 +79,30 @@ class KeyRing:
             found |= await self._at_hand(missing)
         return found
 
-    async def documents(self, wanted: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    async def documents(self, wanted: Mapping[str, Mapping[str, int]], least: int) -> list[dict[str, Any]]:
         """The documents of these servers, for others who ask this one as a notary.
 
-        `wanted` gives for each server the moments at which its keys should be valid, by key ID; no key IDs mean all.
-        Servers are asked themselves where what is known does not serve; notaries are not, lest they ask in a circle.
+        `wanted` gives for each server the moments (milliseconds) at which its keys should be valid, by key ID; for
+        servers without key IDs, all keys should be so at `least`. Servers are asked themselves where what is known
+        does not serve: few at a time, as anybody may have them asked. Notaries are not, lest they ask in a circle.
         """
-        now = self._now()
+        own_name = self._own.server_name
         stale = []
         for server_name, moments in wanted.items():
-            if server_name == self._own.server_name or not is_valid_server_name(server_name):
+            if server_name == own_name:
                 continue
             rows = {row.key_id: row for row in await stored.read_of(self._database, server_name)}
-            needed = moments or dict.fromkeys(rows, now)
-            if not rows or any(
-                key_id not in rows or rows[key_id].valid_until_ts < ts for key_id, ts in needed.items()
-            ):
+            # A retired key never gets valid again: only what a current one says can be renewed.
+            newest = max((row.valid_until_ts for row in rows.values()), default=-1)
+            if newest < (max(moments.values()) if moments else least) or moments.keys() - rows.keys():
                 stale.append(server_name)
-        await self._ask_directly(stale)
+        free = max(0, _NOTARY_ASKS - len(self._asking))
+        await self._ask_directly(stale[:free], self._notary_places, _NOTARY_WAIT_S)
         return [document for name in wanted for document in await self._documents_of(name)]
 
     async def _documents_of(self, server_name: str) -> list[dict[str, Any]]:
         if server_name == self._own.server_name:
-            return [self._own.document(self._now())]
+            return [self._own.document()]
         rows = await stored.read_of(self._database, server_name)
         return [canonical_json.decode(document) for document in dict.fromkeys(row.document for row in rows)]
 
@@ -148,28 +154,36 @@ class KeyRing:
                 missing.setdefault(name, {})[key_id] = ts
         return missing
 
-    async def _ask_directly(self, server_names: Sequence[str]) -> None:
+    async def _ask_directly(
+        self,
+        server_names: Sequence[str],
+        places: asyncio.Semaphore | None = None,
+        wait_s: float | None = None,
+    ) -> None:
         """Ask the servers themselves; who asks at the same time for the same one waits for the same answer."""
         tasks = []
         for server_name in dict.fromkeys(server_names):
-            task = self._asking.get(server_name)
+            # What strangers wait for, nobody else does.
+            key = ("notary" if places is self._notary_places else "", server_name)
+            task = self._asking.get(key)
             if task is None:
                 if self._pauses.wait_ms(("", server_name), self._now()):
                     continue
-                task = asyncio.create_task(self._ask_one(server_name), name=f"keys of {server_name}")
-                self._asking[server_name] = task
-                task.add_done_callback(partial(self._asked, server_name))
+                asking = self._ask_one(server_name, places or self._places)
+                task = asyncio.create_task(asking, name=f"keys of {server_name}")
+                self._asking[key] = task
+                task.add_done_callback(partial(self._asked, key))
             tasks.append(task)
         if tasks:
             # One who gives up takes nothing from the others who wait for the same.
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=wait_s)
 
-    def _asked(self, server_name: str, _: asyncio.Task[None]) -> None:
-        self._asking.pop(server_name, None)
+    def _asked(self, key: Key, _: asyncio.Task[None]) -> None:
+        self._asking.pop(key, None)
 
-    async def _ask_one(self, server_name: str) -> None:
+    async def _ask_one(self, server_name: str, places: asyncio.Semaphore) -> None:
         try:
-            async with self._places:
+            async with places:
                 document = await get_server_key(self._client, server_name, _DIRECT_TIMEOUT_S)
             now = self._now()
             await self._keep([server_keys.parse(document, now, server_name)], now)

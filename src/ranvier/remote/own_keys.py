@@ -1,6 +1,6 @@
 """This server's own keys: those that sign, and those that once did."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ranvier.protocol import server_keys
@@ -11,10 +11,17 @@ _FOR_EVER = 2**53 - 1
 
 
 class OwnKeys:
-    """The signing keys, of which the first signs, the retired ones, and for how long (milliseconds) others may
-    rely on what is published."""
+    """The signing keys, of which the first signs, and the retired ones. What is published counts for `validity_ms`;
+    `now` gives milliseconds since the epoch."""
 
-    def __init__(self, signers: Sequence[SigningKey], old: Sequence[OldKey], validity_ms: int) -> None:
+    def __init__(
+        self,
+        signers: Sequence[SigningKey],
+        old: Sequence[OldKey],
+        validity_ms: int,
+        now: Callable[[], int],
+    ) -> None:
+        self.now = now
         self.signers = list(signers)
         self._old = list(old)
         self._validity_ms = validity_ms
@@ -39,6 +46,6 @@ class OwnKeys:
                 return VerifyKey(old.public, old.expired_ts)
         return None
 
-    def document(self, now: int) -> dict[str, Any]:
-        """What is published, signed by all keys that sign; `now` in milliseconds."""
-        return server_keys.make(self.signers, self._old, now + self._validity_ms)
+    def document(self) -> dict[str, Any]:
+        """What is published, signed by all keys that sign."""
+        return server_keys.make(self.signers, self._old, self.now() + self._validity_ms)

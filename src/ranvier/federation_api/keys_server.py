@@ -1,0 +1,12 @@
+"""This server's own public keys."""
+
+from ranvier.http.endpoints import Answer, endpoint
+from ranvier.http.request import Request
+from ranvier.remote.own_keys import OwnKeys
+
+
+@endpoint("GET", "/_matrix/key/v2/server", access="open")
+@endpoint("GET", "/_matrix/key/v2/server/{keyId}", access="open")
+async def get_server_key(request: Request, own: OwnKeys) -> Answer:
+    """Publish all keys; the older form of the path, which names one, gives them all too."""
+    return own.document()
