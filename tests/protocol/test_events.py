@@ -188,16 +188,37 @@ def test_255_bytes_are_the_limit_for_new_events_in_every_version(key: str) -> No
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
-def test_events_of_old_rooms_may_have_255_characters_instead(version: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [
+        ("state_key", "", ""),
+        ("type", "", ""),
+        ("sender", "@", ":one.example"),
+        ("room_id", "!", ":one.example"),
+    ],
+)
+def test_a_limit_exceeded_in_bytes_alone_rejects_in_old_rooms(
+    version: str, key: str, before: str, after: str
+) -> None:
     room_version = ROOM_VERSIONS[version]
-    pdu = {**build(room_version).pdu, "state_key": "é" * 255}
+
+    def pdu(characters: int) -> dict[str, Any]:
+        text = before + "é" * (characters - len(before) - len(after)) + after
+        return {**build(room_version, state_key="").pdu, key: text}
+
+    fitting = events.parse(pdu(127), room_version)
+    assert events.exceeded_limit(fitting) is None
     if version in versions_with(strict_byte_limits=True):
         with pytest.raises(BadEvent):
-            events.parse(pdu, room_version)
-    else:
-        assert events.parse(pdu, room_version).state_key == "é" * 255
-        with pytest.raises(BadEvent):
-            events.parse({**pdu, "state_key": "é" * 256}, room_version)
+            events.parse(pdu(255), room_version)
+        return
+    event = events.parse(pdu(255), room_version)
+    assert events.exceeded_limit(event) == key
+    failure = auth_rules.check_auth_events(event, {})
+    assert failure is not None
+    assert failure.rule == "0"
+    with pytest.raises(BadEvent):
+        events.parse(pdu(256), room_version)
 
 
 @pytest.mark.parametrize(

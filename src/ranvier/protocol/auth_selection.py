@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from ranvier.protocol.auth_failure import AuthFailure
-from ranvier.protocol.events import Event
+from ranvier.protocol.events import MAX_FIELD_BYTES, Event, exceeded_limit
 from ranvier.protocol.room_versions import RoomVersion
 
 
@@ -28,11 +28,15 @@ def auth_types(
 def check_auth_events(
     event: Event, auth_events: Mapping[str, Event], rejected: Container[str] = frozenset()
 ) -> AuthFailure | None:
-    """The rules on the auth events themselves: rule 3 of version 12, rule 2 before.
+    """The rules on the auth events themselves: rule 3 of version 12, rule 2 before; and limits of size, which no
+    state can make good: their failure has the number 0.
 
     `auth_events` holds them by ID, and `rejected` the IDs of those that were rejected when they came in. An
     auth event that is in neither is a failure: it must be fetched first.
     """
+    too_long = exceeded_limit(event)
+    if too_long is not None:
+        return AuthFailure("0", f"{too_long} is longer than {MAX_FIELD_BYTES} bytes.")
     if event.type == "m.room.create":
         # 1: a create event is allowed or rejected before its auth events are considered.
         return None

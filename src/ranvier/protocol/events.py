@@ -240,6 +240,21 @@ def required_signers(event: Event) -> frozenset[str]:
     return frozenset(signers)
 
 
+def exceeded_limit(event: Event) -> str | None:
+    """The key of the event that is longer than its limit of 255 bytes, if there is one.
+
+    Room versions that count bytes on receipt drop such an event; in others it has to be rejected, so that those
+    that follow can be understood.
+    """
+    if event.room_version.strict_byte_limits:
+        return None
+    for key in ("sender", "room_id", "state_key", "type", "event_id"):
+        text = getattr(event, key)
+        if text is not None and len(text) * 4 > MAX_FIELD_BYTES and len(text.encode()) > MAX_FIELD_BYTES:
+            return key
+    return None
+
+
 def reference_hash_of(event: Event) -> str:
     """The event's reference hash in unpadded Base64, for `build`'s `reference_hashes`."""
     return unpadded_base64.encode(reference_hash(event.pdu, event.room_version))
@@ -330,14 +345,14 @@ def _check_integer(key: str, value: Any, least: int, greatest: int) -> None:
 
 
 def _check_format(pdu: dict[str, Any], version: RoomVersion) -> None:
-    # COMPAT(synapse, all): before room version 11 it counts code points where the limit says bytes, so rooms
-    # hold such events, and who drops them cannot follow the room.
+    # COMPAT(synapse, all): before room version 11 it drops what exceeds a limit in code points, and rejects what
+    # exceeds it in bytes only, as old rooms hold such events: see `exceeded_limit`.
     strict_bytes = version.strict_byte_limits
     for key in ("type", "sender"):
         _check_text(key, pdu.get(key), strict_bytes=strict_bytes)
     if "state_key" in pdu:
         _check_text("state_key", pdu["state_key"], strict_bytes=strict_bytes)
-    check_user_id(pdu["sender"])
+    check_user_id(pdu["sender"], counts_bytes=strict_bytes)
     _check_room_id(pdu, version)
     if not isinstance(pdu.get("content"), dict):
         raise BadEvent("content must be an object.")
@@ -350,7 +365,7 @@ def _check_format(pdu: dict[str, Any], version: RoomVersion) -> None:
         event_id = pdu.get("event_id")
         if not isinstance(event_id, str):
             raise BadEvent("event_id must be a string.")
-        check_event_id(event_id)
+        check_event_id(event_id, counts_bytes=strict_bytes)
         server_name_of(event_id)
 
 
@@ -361,7 +376,7 @@ def _check_room_id(pdu: dict[str, Any], version: RoomVersion) -> None:
     room_id = pdu.get("room_id")
     if not isinstance(room_id, str):
         raise BadEvent("room_id must be a string.")
-    check_room_id(room_id)
+    check_room_id(room_id, counts_bytes=version.strict_byte_limits)
     if not version.room_id_is_create_event_id:
         server_name_of(room_id)
 
@@ -391,7 +406,7 @@ def _check_references(key: str, references: Any, most: int, version: RoomVersion
             event_id = reference[0]
         if not isinstance(event_id, str):
             raise BadEvent(f"{key} must hold event IDs.")
-        check_event_id(event_id)
+        check_event_id(event_id, counts_bytes=version.strict_byte_limits)
 
 
 def _add_reference_hashes(pdu: dict[str, Any], hashes: Mapping[str, str]) -> None:

@@ -94,9 +94,12 @@ def check_server_name(server_name: str) -> None:
         )
 
 
-def check_user_id(user_id: str) -> None:
-    """Raises BadIdentifier unless it is a user ID, historical ones included."""
-    _parse(user_id, "@", "user ID")
+def check_user_id(user_id: str, *, counts_bytes: bool = True) -> None:
+    """Raises BadIdentifier unless it is a user ID, historical ones included.
+
+    Without `counts_bytes` its length is that in code points, as of IDs in events of old room versions.
+    """
+    _parse(user_id, "@", "user ID", counts_bytes)
 
 
 def check_new_user_id(user_id: str) -> None:
@@ -116,14 +119,14 @@ def check_room_alias(alias: str) -> None:
     _parse(alias, "#", "room alias")
 
 
-def check_room_id(room_id: str) -> None:
-    """Raises BadIdentifier unless it is a room ID, of any room version."""
-    _check_opaque_with_sigil(room_id, "!", "room ID")
+def check_room_id(room_id: str, *, counts_bytes: bool = True) -> None:
+    """Raises BadIdentifier unless it is a room ID, of any room version; `counts_bytes` as of `check_user_id`."""
+    _check_opaque_with_sigil(room_id, "!", "room ID", counts_bytes)
 
 
-def check_event_id(event_id: str) -> None:
-    """Raises BadIdentifier unless it is an event ID, of any room version."""
-    _check_opaque_with_sigil(event_id, "$", "event ID")
+def check_event_id(event_id: str, *, counts_bytes: bool = True) -> None:
+    """Raises BadIdentifier unless it is an event ID, of any room version; `counts_bytes` as of `check_user_id`."""
+    _check_opaque_with_sigil(event_id, "$", "event ID", counts_bytes)
 
 
 def check_namespaced(identifier: str) -> None:
@@ -140,13 +143,13 @@ def check_opaque(identifier: str) -> None:
         raise BadIdentifier("This must have 1 to 255 characters, each one of 0-9, A-Z, a-z, - . _ ~")
 
 
-def _parse(identifier: str, sigil: str, noun: str) -> tuple[str, str]:
+def _parse(identifier: str, sigil: str, noun: str, counts_bytes: bool = True) -> tuple[str, str]:
     if identifier[:1] != sigil:
         raise BadIdentifier(f"A {noun} begins with '{sigil}'.")
     localpart, colon, server_name = identifier[1:].partition(":")
     if not colon:
         raise BadIdentifier(f"A {noun} has the form {sigil}localpart:server_name.")
-    _check_length(identifier, noun)
+    _check_length(identifier, noun, counts_bytes)
     if "\0" in localpart:
         raise BadIdentifier(f"A {noun} cannot contain NUL.")
     if not is_valid_server_name(server_name):
@@ -154,21 +157,21 @@ def _parse(identifier: str, sigil: str, noun: str) -> tuple[str, str]:
     return localpart, server_name
 
 
-def _check_opaque_with_sigil(identifier: str, sigil: str, noun: str) -> None:
+def _check_opaque_with_sigil(identifier: str, sigil: str, noun: str, counts_bytes: bool) -> None:
     if identifier[:1] != sigil:
         raise BadIdentifier(f"A {noun} begins with '{sigil}'.")
     if len(identifier) == 1:
         raise BadIdentifier(f"A {noun} has more than its sigil.")
     if "\0" in identifier:
         raise BadIdentifier(f"A {noun} cannot contain NUL.")
-    _check_length(identifier, noun)
+    _check_length(identifier, noun, counts_bytes)
 
 
-def _check_length(identifier: str, noun: str) -> None:
+def _check_length(identifier: str, noun: str, counts_bytes: bool) -> None:
     size = _bytes_of(identifier)
     if size is None:
         raise BadIdentifier(f"A {noun} cannot contain surrogate code points.")
-    if size > MAX_IDENTIFIER_BYTES:
+    if (size if counts_bytes else len(identifier)) > MAX_IDENTIFIER_BYTES:
         raise BadIdentifier(f"A {noun} has at most {MAX_IDENTIFIER_BYTES} bytes.")
 
 

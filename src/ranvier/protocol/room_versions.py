@@ -45,8 +45,9 @@ class RoomVersion:
 
     Event format: `event_id_format`; `references_with_hashes` (prev_events and auth_events are pairs of ID and
     hashes); `room_id_is_create_event_id` (and the create event has none); `redacts_in_content`;
-    `strict_json`; `max_depth`; `strict_byte_limits` (on receipt limits of 255 count bytes, not code points);
-    `enforces_key_validity` (a signing key must have been valid at the event's `origin_server_ts`).
+    `strict_json`; `max_depth`; `strict_byte_limits` (who exceeds a limit of 255 in bytes is dropped; otherwise
+    rejected, and dropped for code points); `enforces_key_validity` (a signing key must have been valid at the
+    event's `origin_server_ts`).
 
     Authorisation: `rules` (numbers of the rules), and what they include.
     """
