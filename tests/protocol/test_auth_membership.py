@@ -116,6 +116,15 @@ def test_joining_depends_on_the_join_rule_and_on_membership(
         assert verdict.rule == numbered(version, "join", ".5.2" if restricted else otherwise)
 
 
+@every_version
+def test_a_join_rule_that_is_no_text_lets_not_even_the_invited_in(version: str) -> None:
+    room = Room(version)
+    room.member(BOB, "invite")
+    for content, expected in (({}, True), ({"join_rule": None}, False), ({"join_rule": ["invite"]}, False)):
+        room.put("m.room.join_rules", content)
+        assert (room.membership("join", BOB) is None) is expected
+
+
 @pytest.mark.parametrize("rule", ["restricted", "knock_restricted"])
 @pytest.mark.parametrize("version", versions_with(restricted_joins=True))
 def test_a_restricted_join_needs_a_member_who_may_invite(version: str, rule: str) -> None:

@@ -30,10 +30,10 @@ def membership_of(state: State, user_id: str) -> str:
 
 
 def join_rule_of(state: State) -> str:
-    """The room's join rule in this state; `invite` if there is none."""
+    """The room's join rule in this state: `invite` if none is set, and empty, which lets nobody in, for no text."""
     event = state.get(("m.room.join_rules", ""))
-    rule = None if event is None else event.content.get("join_rule")
-    return rule if isinstance(rule, str) else "invite"
+    rule = "invite" if event is None else event.content.get("join_rule", "invite")
+    return rule if isinstance(rule, str) else ""
 
 
 def check_membership(event: Event, state: State, create: Event) -> AuthFailure | None:
