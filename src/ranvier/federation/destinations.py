@@ -47,13 +47,14 @@ class DeviceNews(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What is sent at once, and how far the destination is once it has it.
+    """What is sent at once, made at a time (ms since the epoch), and how far the destination is once it has it.
 
     `place` is that of the last of the messages to devices in it. `is_lasting`: it holds more than what is true for a
     moment only.
     """
 
     txn_id: str
+    made_ts: int
     pdus: list[dict[str, Any]]
     edus: list[Edu]
     lag: Lag

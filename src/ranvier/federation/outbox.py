@@ -165,7 +165,7 @@ class Outbox:
         names = [kept.event.event_id for kept in pdus]
         txn_id = self._name(destination, names, lasting, is_momentary=bool(momentary))
         made = Transaction(
-            txn_id, bodies, [*lasting, *momentary], lag, place, is_lasting=bool(pdus or lasting)
+            txn_id, self._now(), bodies, [*lasting, *momentary], lag, place, is_lasting=bool(pdus or lasting)
         )
         destination.pending.append(made)
         return made
