@@ -111,7 +111,8 @@ class Client:
             method, url, data=body, headers=sent, allow_redirects=False
         ) as answer:
             found = Response(answer.status, answer.headers.copy(), await answer.read())
-        if method != "OPTIONS":
+        # What a query asks for by a proposal's name, the specification can't judge.
+        if method != "OPTIONS" and "org.matrix.msc" not in raw_query:
             CONTRACT.check_response(self._api, method, split.path, found.status, found.headers, found.body)
         return found
 

@@ -47,6 +47,7 @@ NO_LIMITS: dict[str, Any] = {
     "rc_presence": {"per_user": UNLIMITED},
     "rc_room_creation": UNLIMITED,
     "rc_user_directory": UNLIMITED,
+    "rc_delayed_event_mgmt": UNLIMITED,
     "rc_media_create": UNLIMITED,
     "rc_media": UNLIMITED,
     "rc_other": UNLIMITED,

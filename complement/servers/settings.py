@@ -46,6 +46,9 @@ def make_settings(here: Surroundings) -> dict[str, Any]:
         "signing_key_path": str(data / "signing.key"),
         "media_store_path": str(data / "media_store"),
         "database": _database(here),
+        # The suite's tests of power levels write the creator's own, which room version 12 forbids; its tests of that
+        # version ask for it by name.
+        "default_room_version": "11",
         "enable_registration": True,
         "enable_registration_without_verification": True,
         "registration_shared_secret": SHARED_SECRET,

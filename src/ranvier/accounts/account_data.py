@@ -47,18 +47,33 @@ class AccountDatas:
         return found
 
     async def write(self, user_id: str, room_id: str | None, kind: str, content: dict[str, Any]) -> None:
-        """Keep one piece. Refuses types that the server itself writes (405 M_BAD_JSON)."""
+        """Keep one piece. Refuses types that the server itself writes (405 M_BAD_JSON).
+
+        An empty content says nothing, and takes away what was there (MSC3391).
+        """
         _check_room(room_id)
-        if kind in _SERVERS_OWN:
-            raise Refusal(
-                "M_BAD_JSON", f"{kind} is written by the server: it has an endpoint of its own.", status=405
-            )
+        _check_ours(kind)
+        if not content:
+            await self.remove(user_id, room_id, kind)
+            return
         if not 0 < len(kind.encode()) <= _LONGEST_TYPE or "\0" in kind:
             raise invalid_param(f"A type has 1 to {_LONGEST_TYPE} bytes, and none of them is NUL.")
         text = orjson.dumps(content).decode()
         if await stored.find(self._database, user_id, room_id, kind) is None:
             await self._check_room_for_more(user_id)
         await self._writer.run(lambda transaction: _write(transaction, user_id, room_id, kind, text))
+
+    async def remove(self, user_id: str, room_id: str | None, kind: str) -> None:
+        """Take one piece away (MSC3391); syncs then give it with an empty content once."""
+        _check_room(room_id)
+        _check_ours(kind)
+
+        async def write(transaction: Transaction) -> None:
+            if await stored.remove(transaction, user_id, room_id, kind):
+                _announce(transaction, user_id, room_id, kind)
+
+        if "\0" not in kind:
+            await self._writer.run(write)
 
     async def tags(self, user_id: str, room_id: str) -> dict[str, Any]:
         """The room's tags, with what is known of each."""
@@ -108,7 +123,18 @@ async def _write(
     transaction: Transaction, user_id: str, room_id: str | None, kind: str, content: str
 ) -> None:
     await stored.write(transaction, user_id, room_id, kind, content)
+    _announce(transaction, user_id, room_id, kind)
+
+
+def _announce(transaction: Transaction, user_id: str, room_id: str | None, kind: str) -> None:
     transaction.announce(Entry(Kind.ACCOUNT_DATA, user_id, orjson.dumps([room_id, kind]).decode()))
+
+
+def _check_ours(kind: str) -> None:
+    if kind in _SERVERS_OWN:
+        raise Refusal(
+            "M_BAD_JSON", f"{kind} is written by the server: it has an endpoint of its own.", status=405
+        )
 
 
 def _check_room(room_id: str | None) -> None:

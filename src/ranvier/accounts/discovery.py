@@ -86,6 +86,10 @@ def spoken_versions(served: Collection[tuple[str, str]]) -> list[str]:
 
 _THREADS = (("GET", f"{_ROOM}/threads"), ("GET", f"{_ROOM}/relations/{{eventId}}"))
 _SEND = (("PUT", f"{_CLIENT}/v3/rooms/{{roomId}}/send/{{eventType}}/{{txnId}}"),)
+_PROPOSED = ""
+"""In the place of a version, for what none has yet."""
+_DATA = f"{_CLIENT}/unstable/org.matrix.msc3391/user/{{userId}}/account_data/{{type}}"
+_DELAYED = f"{_CLIENT}/unstable/org.matrix.msc4140/delayed_events"
 _FEATURES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("org.matrix.msc3440.stable", "v1.4", _THREADS),  # threads
     ("org.matrix.msc3771", "v1.4", _THREADS),  # receipts by thread
@@ -94,6 +98,8 @@ _FEATURES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("org.matrix.msc3952_intentional_mentions", "v1.7", _SEND),
     ("org.matrix.msc3981", "v1.10", (_THREADS[1],)),  # relations of relations
     ("org.matrix.msc3916.stable", "v1.11", dict(ADDED)["v1.11"]),  # media with authentication
+    ("org.matrix.msc3391", _PROPOSED, (("DELETE", _DATA),)),  # deletion of account data
+    ("org.matrix.msc4140", _PROPOSED, (("GET", _DELAYED),)),  # events that are sent later
 )
 """Names by which clients ask for what a version added, where that version is not listed yet; and what it takes."""
 

@@ -514,6 +514,13 @@ RATE_LIMITS = Section(
             doc="Presence that users set.",
         ),
         _rate("rc_room_creation", 0.016, 10, "New rooms, for each user."),
+        _rate(
+            "rc_delayed_event_mgmt",
+            1,
+            5,
+            "Looking up, restarting, cancelling and sending of scheduled events, for each user, or for each client "
+            "address where nobody is logged in.",
+        ),
         _rate("rc_user_directory", 0.016, 200, "Searches for users, for each user."),
         _rate("rc_media_create", 10, 50, "Uploads announced ahead, for each user."),
         _rate(
@@ -728,6 +735,12 @@ ROOMS = Section(
         Key("enable_room_list_search", Flag(), True, "Serve the list of public rooms."),
         Key("allow_public_rooms_without_auth", Flag(), False, "Serve the list of public rooms to anybody."),
         Key("require_membership_for_aliases", Flag(), True, "Only members of a room may give it an alias."),
+        Key(
+            "max_event_delay_duration",
+            Duration(endless=True),
+            "24h",
+            "How far ahead clients may schedule events to be sent (MSC4140). null: not at all.",
+        ),
         Key("forget_rooms_on_leave", Flag(), False, "Leaving a room also forgets it."),
     ),
 )

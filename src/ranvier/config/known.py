@@ -39,14 +39,14 @@ KNOWN = frozenset(
     listeners[].resources[].compress listeners[].tag log_config log_file macaroon_secret_key
     macaroon_secret_key_path manhole manhole_settings matrix_authentication_service matrix_rtc
     mau_appservice_trial_days mau_limit_alerting mau_limit_reserved_threepids mau_stats_only
-    mau_trial_days max_avatar_size max_event_delay_duration max_mau_value max_spider_size
+    mau_trial_days max_avatar_size max_mau_value max_spider_size
     media_instance_running_background_jobs media_retention media_storage_providers
     media_upload_limits metrics_bind_host metrics_flags metrics_port modules
     next_link_domain_whitelist no_proxy_hosts no_redirect_stdio no_tls
     notify_appservices_from_worker oembed oidc_config oidc_providers opentracing
     outbound_federation_restricted_to password_config.localdb_enabled password_providers
     perspectives pid_file presence.presence_router prevent_media_downloads_from print_pidfile push
-    pusher_instances rc_3pid_validation rc_admin_redaction rc_delayed_event_mgmt rc_joins.remote
+    pusher_instances rc_3pid_validation rc_admin_redaction rc_joins.remote
     rc_message_burst_count rc_messages_per_second rc_reports rc_third_party_invite
     recaptcha_private_key recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path
     recaptcha_siteverify_api redis registrations_require_3pid remote_media_download_burst_count

@@ -343,6 +343,7 @@ def _rooms(values: Values) -> Rooms:
         list_without_token=values["allow_public_rooms_without_auth"],
         alias_needs_membership=values["require_membership_for_aliases"],
         leaving_forgets=values["forget_rooms_on_leave"],
+        longest_event_delay=values["max_event_delay_duration"],
     )
 
 

@@ -208,6 +208,7 @@ class Rooms:
     list_without_token: bool
     alias_needs_membership: bool
     leaving_forgets: bool
+    longest_event_delay: int | None
 
 
 @dataclass(frozen=True, slots=True)

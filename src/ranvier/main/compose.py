@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import Tokens
@@ -26,6 +27,9 @@ from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resources_of
 from ranvier.main.sync_parts import add_sync, presence_rules
 from ranvier.protocol.signing import SigningKey
+from ranvier.rooms.delayed_events import DelayedEvents, DelayRules
+from ranvier.rooms.membership import Memberships
+from ranvier.rooms.sending import Sending
 from ranvier.store import log
 from ranvier.store.database import Database
 from ranvier.store.log import Tail
@@ -143,6 +147,10 @@ def _build(
     add_rooms(config, ground.server_name, ground.signing_keys[0], ground.database, ground.writer, parts, now)
     presence = presence_rules(config.presence)
     add_sync(parts, ground.database, ground.writer, ground.log, now, presence, config.rooms.timeline_limit)
+
+    delays = DelayRules(config.rooms.longest_event_delay, partial(limits.count, "message"))
+    sending, memberships = parts.get(Sending), parts.get(Memberships)
+    parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, now))
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ranvier.store import trimming
+from ranvier.store import delayed_events, trimming
 from ranvier.store.database import Database, Transaction
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
@@ -39,6 +39,7 @@ class HousekeepingRules:
     log: int = 30 * _DAY_MS
     log_entries: int = 20_000_000
     transactions: int = 2 * _DAY_MS
+    delayed_events: int = 7 * _DAY_MS
 
 
 class Housekeeping:
@@ -87,6 +88,7 @@ class Housekeeping:
         await self._trim_log(now)
         await self._in_slices(trimming.trim_delivered)
         await self._in_slices(lambda t: trimming.trim_transactions(t, now - rules.transactions))
+        await self._in_slices(lambda t: delayed_events.trim(t, now - rules.delayed_events))
         originals = rules.originals
         if originals is not None:
             await self._in_slices(lambda t: trimming.drop_originals(t, now - originals))

@@ -79,6 +79,7 @@ def unsigned_json(
     *,
     age: int | None = None,
     transaction_id: str | None = None,
+    delay_id: str | None = None,
     membership: str | None = None,
     prev_content: Mapping[str, Any] | None = None,
     replaces_state: str | None = None,
@@ -88,16 +89,19 @@ def unsigned_json(
 ) -> bytes | None:
     """The `unsigned` of an event for one reader, as JSON; None if there is nothing to say.
 
-    `age` is in milliseconds. `transaction_id` belongs to the device that sent the event, `prev_content` to
-    those who may see the event that this one replaced. `redacted_because` is the redaction's JSON,
-    `relations` what `relations.bundle_relations` gives (it may hold `orjson.Fragment`). `room_state` is the
-    stripped state of an invite or knock under its name, `invite_room_state` or `knock_room_state`.
+    `age` is in milliseconds. `transaction_id` belongs to the device that sent the event, `delay_id` (MSC4140) to
+    the user who had it sent later, `prev_content` to those who may see the event that this one replaced.
+    `redacted_because` is the redaction's JSON, `relations` what `relations.bundle_relations` gives (it may hold
+    `orjson.Fragment`). `room_state` is the stripped state of an invite or knock under its name,
+    `invite_room_state` or `knock_room_state`.
     """
     unsigned: dict[str, Any] = {}
     if age is not None:
         unsigned["age"] = age
     if transaction_id is not None:
         unsigned["transaction_id"] = transaction_id
+    if delay_id is not None:
+        unsigned["org.matrix.msc4140.delay_id"] = delay_id
     if membership is not None:
         unsigned["membership"] = membership
     if prev_content is not None:

@@ -94,21 +94,26 @@ class Sending:
         state_key: str,
         content: dict[str, Any],
         *,
+        transaction: TransactionKey | None = None,
         at: int | None = None,
     ) -> str:
         """Send a state event; one that would change nothing is answered with the event that stands."""
         if kind in SERVER_MADE:
             raise invalid_param(f"'{kind}' events are made by the server only.")
-        room, head = await self.joined_room(sender, room_id)
-        if kind == "m.room.canonical_alias":
-            await self._check_aliases(room, head, content)
-        if kind == "m.room.power_levels":
-            _refuse_levels_of_creators(room, head, content)
-        draft = Draft(sender, kind, content, state_key, unless_same=True, at=at)
-        event_id = (await self._appending.append(Proposal(room, [draft])))[0]
-        if kind == GUEST_ACCESS:
-            await self._guests.expel(room)
-        return event_id
+
+        async def append() -> str:
+            room, head = await self.joined_room(sender, room_id)
+            if kind == "m.room.canonical_alias":
+                await self._check_aliases(room, head, content)
+            if kind == "m.room.power_levels":
+                _refuse_levels_of_creators(room, head, content)
+            draft = Draft(sender, kind, content, state_key, unless_same=True, at=at)
+            event_id = (await self._appending.append(Proposal(room, [draft], transaction)))[0]
+            if kind == GUEST_ACCESS:
+                await self._guests.expel(room)
+            return event_id
+
+        return await self._once(transaction, append)
 
     async def redact(
         self,

@@ -13,7 +13,7 @@ from ranvier.rooms.visibility import Seen
 from ranvier.store import accounts as accounts_store
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
-from ranvier.store.events import StoredEvent
+from ranvier.store.events import DELAYED, StoredEvent
 from ranvier.store.state import Root
 
 _SLICE: Final = 1_000
@@ -150,6 +150,8 @@ class _Shape:
         said: dict[str, Any] = {"age": self._now - event.origin_server_ts, "membership": membership}
         if own and kept.transaction is not None and kept.transaction[0] == (self._reader.device_id or ""):
             said["transaction_id"] = kept.transaction[1]
+        elif own and kept.transaction is not None and kept.transaction[0] == DELAYED:
+            said["delay_id"] = kept.transaction[1]
         replaced = self._replaced.get(kept.nid)
         if replaced is not None:
             said["prev_content"] = replaced.event.content

@@ -50,13 +50,17 @@ async def everything(reader: Reader, user_id: str) -> list[AccountData]:
 
 
 async def changed(reader: Reader, user_id: str, keys: Sequence[tuple[str | None, str]]) -> list[AccountData]:
-    """The pieces with these (room or `None`, type), as they are now."""
+    """The pieces with these (room or `None`, type), as they are now; what is gone has an empty content."""
     found: list[AccountData] = []
-    for portion in tuples.slices([(room or "", kind) for room, kind in dict.fromkeys(keys)]):
+    wanted = [(room or "", kind) for room, kind in dict.fromkeys(keys)]
+    for portion in tuples.slices(wanted):
         table, values = tuples.table_of(portion, ("TEXT", "TEXT"), first=2)
         rows = await reader.fetch(f"{_SELECT} AND (room_id, type) IN ({table})", user_id, *values)
         found += [_piece(row) for row in rows]
-    return found
+    there = {(piece.room_id or "", piece.type) for piece in found}
+    return found + [
+        AccountData(room or None, kind, "{}") for room, kind in wanted if (room, kind) not in there
+    ]
 
 
 async def count(reader: Reader, user_id: str) -> int:
@@ -72,6 +76,17 @@ async def write(transaction: Transaction, user_id: str, room_id: str | None, kin
         [(user_id, room_id or "", kind, content)],
         "(user_id, room_id, type) DO UPDATE SET content = excluded.content",
     )
+
+
+async def remove(transaction: Transaction, user_id: str, room_id: str | None, kind: str) -> bool:
+    """Forget a piece; False if there was none."""
+    changed = await transaction.execute(
+        "DELETE FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3",
+        user_id,
+        room_id or "",
+        kind,
+    )
+    return changed > 0
 
 
 async def remove_all(transaction: Transaction, user_id: str) -> None:

@@ -20,6 +20,10 @@ class Judgement(IntEnum):
     SOFT_FAILED = 3
 
 
+DELAYED = "*delayed"
+"""Stands for the device in the transaction of an event that was sent later; its transaction id is the delay id."""
+
+
 class StoredEvent:
     """An event with its number, the root of the state before it, and who redacted it, if anybody.
 

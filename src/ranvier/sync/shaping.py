@@ -8,7 +8,7 @@ import orjson
 from ranvier.protocol.client_format import client_event, client_json, splice_unsigned, unsigned_json
 from ranvier.protocol.filters import Filter
 from ranvier.rooms.heads import TimelineItem
-from ranvier.store.events import StoredEvent
+from ranvier.store.events import DELAYED, StoredEvent
 from ranvier.sync.timelines import Shown
 
 Bundles = Mapping[str, Mapping[str, Any]]
@@ -64,13 +64,15 @@ class EventShaper:
 
     def _unsigned(self, kept: StoredEvent, membership: str | None, item: TimelineItem | None) -> bytes | None:
         event = kept.event
-        own = kept.transaction is not None and event.sender == self._user_id
-        txn_id = kept.transaction[1] if own and kept.transaction[0] == self._device_id else None  # type: ignore[index]
+        own = kept.transaction if event.sender == self._user_id else None
+        txn_id = own[1] if own is not None and own[0] == self._device_id else None
+        delay_id = own[1] if own is not None and own[0] == DELAYED else None
         replaced = item.replaced if item is not None else None
         because = self._redactions.get(kept.redacted_by) if kept.redacted_by is not None else None
         return unsigned_json(
             age=self._now - event.origin_server_ts,
             transaction_id=txn_id,
+            delay_id=delay_id,
             membership=membership,
             prev_content=replaced.event.content if replaced is not None else None,
             replaces_state=replaced.event.event_id if replaced is not None else None,
