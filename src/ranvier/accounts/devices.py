@@ -43,7 +43,7 @@ class Devices:
         async def write(transaction: Transaction) -> bool:
             if not await stored.rename(transaction, user_id, device_id, display_name):
                 return False
-            await device_keys.announce_device_list(transaction, user_id)
+            await device_keys.announce_device_list(transaction, user_id, [device_id])
             return True
 
         if not await self._writer.run(write):

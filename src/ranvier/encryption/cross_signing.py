@@ -127,11 +127,13 @@ async def _refuse_device_ids(reader: Reader, user_id: str, keys: Sequence[CrossS
 async def _keep(transaction: Transaction, signer: str, rows: Sequence[Row]) -> None:
     await device_keys.write_signatures(transaction, rows)
     for target in sorted({row[0] for row in rows}):
-        if target == signer:
-            await device_keys.announce_device_list(transaction, signer)
-        else:
+        if target != signer:
             # Nobody but the signer sees these.
             transaction.announce(Entry(Kind.DEVICE_LIST, signer, target, target))
+            continue
+        signed = {row[1] for row in rows if row[0] == signer}
+        devices = signed & (await device_keys.read_device_keys(transaction, [signer])).get(signer, {}).keys()
+        await device_keys.announce_device_list(transaction, signer, devices, cross_signing=signed > devices)
 
 
 class _Judge:

@@ -53,7 +53,7 @@ async def write_cross_signing_keys(
         "(user_id, purpose) DO UPDATE SET public_key = excluded.public_key, key = excluded.key",
     )
     await _delete_signatures(transaction, user_id, replaced)
-    await announce_device_list(transaction, user_id)
+    await announce_device_list(transaction, user_id, cross_signing=True)
 
 
 async def delete_cross_signing_keys(transaction: Transaction, user_id: str) -> None:
@@ -63,7 +63,7 @@ async def delete_cross_signing_keys(transaction: Transaction, user_id: str) -> N
         return
     await transaction.execute("DELETE FROM cross_signing_keys WHERE user_id = $1", user_id)
     await _delete_signatures(transaction, user_id, [row[0] for row in rows])
-    await announce_device_list(transaction, user_id)
+    await announce_device_list(transaction, user_id, cross_signing=True)
 
 
 async def _delete_signatures(transaction: Transaction, user_id: str, public_keys: Sequence[str]) -> None:

@@ -1,10 +1,18 @@
 """Identity keys of devices, and who hears that a user's devices or keys changed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from ranvier.store import tuples
+from ranvier.store import device_changes, tuples
 from ranvier.store.database import Entry, Reader, Transaction
 from ranvier.store.log import Kind, device_audience, room_audience
+
+
+class DeviceListChange(NamedTuple):
+    """What changed of a user's keys: devices after `stream_id` of the user's sequence, and the cross-signing keys."""
+
+    stream_id: int
+    cross_signing: bool
 
 
 async def read_device_keys(reader: Reader, user_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -34,7 +42,7 @@ async def write_device_keys(transaction: Transaction, user_id: str, device_id: s
         [(user_id, device_id, keys)],
         "(user_id, device_id) DO UPDATE SET keys = excluded.keys",
     )
-    await announce_device_list(transaction, user_id)
+    await announce_device_list(transaction, user_id, [device_id])
 
 
 async def delete_device_keys(transaction: Transaction, user_id: str, device_ids: Sequence[str]) -> None:
@@ -44,11 +52,12 @@ async def delete_device_keys(transaction: Transaction, user_id: str, device_ids:
     """
     devices = list(device_ids)
     owned = "WHERE user_id = $1 AND device_id = ANY($2)"
-    gone = await transaction.execute(f"DELETE FROM device_keys {owned}", user_id, devices)  # noqa: S608
+    gone = await transaction.fetch(f"SELECT device_id FROM device_keys {owned}", user_id, devices)  # noqa: S608
+    await transaction.execute(f"DELETE FROM device_keys {owned}", user_id, devices)  # noqa: S608
     await transaction.execute(f"DELETE FROM to_device_messages {owned}", user_id, devices)  # noqa: S608
     await delete_derived_keys(transaction, user_id, devices)
     if gone:
-        await announce_device_list(transaction, user_id)
+        await announce_device_list(transaction, user_id, [row[0] for row in gone])
 
 
 async def delete_derived_keys(transaction: Transaction, user_id: str, device_ids: Sequence[str]) -> None:
@@ -73,14 +82,18 @@ async def delete_derived_keys(transaction: Transaction, user_id: str, device_ids
         transaction.announce(Entry(Kind.ONE_TIME_KEYS, device_audience(user_id, device), ""))
 
 
-async def announce_device_list(transaction: Transaction, user_id: str) -> None:
-    """Say that the user's devices or keys changed: to the user, and in each room that they are in."""
-    transaction.announce(Entry(Kind.DEVICE_LIST, user_id, user_id, user_id))
+async def announce_device_list(
+    transaction: Transaction, user_id: str, device_ids: Collection[str] = (), *, cross_signing: bool = False
+) -> None:
+    """Say which of the user's devices, or whether the cross-signing keys, changed: to the user, and in each room that
+    they are in."""
+    change = DeviceListChange(await device_changes.note(transaction, user_id, device_ids), cross_signing)
+    transaction.announce(Entry(Kind.DEVICE_LIST, user_id, user_id, change))
     rooms = await transaction.fetch(
         "SELECT room FROM memberships WHERE user_id = $1 AND membership = 'join'", user_id
     )
     for row in rooms:
-        transaction.announce(Entry(Kind.DEVICE_LIST, room_audience(row[0]), user_id, user_id))
+        transaction.announce(Entry(Kind.DEVICE_LIST, room_audience(row[0]), user_id, change))
 
 
 async def read_signatures(

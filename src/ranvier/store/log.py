@@ -49,6 +49,8 @@ class Kind(IntEnum):
     """Audience: user. Unread counts of a room changed without a receipt. ref: the room's id."""
     PRIVATE_RECEIPT = 14
     """Audience: user. A private receipt of the user changed. ref: the room's id."""
+    OUTGOING_TO_DEVICE = 20
+    """Audience: destination. Messages wait for devices of its users. ref: empty."""
 
 
 EVERYONE = "*"
@@ -68,6 +70,11 @@ def room_of(audience: str) -> int:
 def device_audience(user_id: str, device_id: str) -> str:
     """One device. A user's audience is the user id itself."""
     return f"{user_id}/{device_id}"
+
+
+def destination_audience(server_name: str) -> str:
+    """Another server, as one that is sent to."""
+    return f">{server_name}"
 
 
 class Tail:

@@ -1,0 +1,52 @@
+"""Which events this server tells its peers of: those of its own users, and those that peers made through it."""
+
+from collections.abc import Sequence
+
+from ranvier.protocol.events import Event
+from ranvier.protocol.identifiers import server_name_of
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import MEMBER
+from ranvier.store import sending as store
+from ranvier.store.database import Database
+from ranvier.store.events import StoredEvent
+
+_PASSED_ON = ("join", "leave", "knock")
+
+
+class LocalEvents:
+    """Tells them from others, and reads them where the log or a timeline names them."""
+
+    def __init__(self, server_name: str, database: Database, events: Events) -> None:
+        self.server_name = server_name
+        self._database = database
+        self._events = events
+
+    def is_own(self, user_id: str) -> bool:
+        """Whether it is a user of this server."""
+        return server_name_of(user_id) == self.server_name
+
+    def is_told(self, event: Event) -> bool:
+        """Whether it is this server that sends the event to others.
+
+        A membership that another server's user asked this one for (`send_join`, `send_leave`, `send_knock`) bears
+        this server's signature: it goes from here to all others in the room.
+        """
+        if self.is_own(event.sender):
+            return True
+        return (
+            event.type == MEMBER
+            and event.content.get("membership") in _PASSED_ON
+            and self.server_name in (event.pdu.get("signatures") or {})
+        )
+
+    async def at(self, versions: Sequence[tuple[int, int]]) -> dict[tuple[int, int], StoredEvent]:
+        """Those that made these versions of rooms' timelines, each (room, version); memberships of others too."""
+        numbers = await store.read_events_to_tell(self._database, versions, self.server_name)
+        found = await self._events.by_nids(list(numbers.values()))
+        return {place: found[nid] for place, nid in numbers.items() if nid in found}
+
+    async def of_timeline(self, room: int, after: int, limit: int) -> list[tuple[int, StoredEvent]]:
+        """The same of one room after a version, oldest first, each with its version."""
+        rows = await store.read_timeline_to_tell(self._database, room, after, self.server_name, limit)
+        found = await self._events.by_nids([row.event for row in rows])
+        return [(row.version, found[row.event]) for row in rows if row.event in found]

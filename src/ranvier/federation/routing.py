@@ -1,0 +1,159 @@
+"""Following the log: what is new there is queued for the destinations that have to hear of it.
+
+A destination that fell behind gets nothing queued; it finds everything in the log when its turn comes.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+import orjson
+
+from ranvier.federation.audiences import Audiences
+from ranvier.federation.destinations import Destination, Destinations, DeviceNews
+from ranvier.federation.local_events import LocalEvents
+from ranvier.rooms.heads import MEMBER, Room
+from ranvier.rooms.receipts import READ, Receipts
+from ranvier.store import log
+from ranvier.store.database import Database, Entry
+from ranvier.store.device_keys import DeviceListChange
+from ranvier.store.events import StoredEvent
+from ranvier.store.log import Kind, Tail
+
+_ENTRIES: Final = 500
+"""Entries that are looked at in one go."""
+_FAN_OUT: Final = 250
+"""Destinations that something is queued for before others get their turn."""
+_RECEIPTS_PER_SECOND: Final = 50
+_LONGEST_LINGER_S: Final = 5.0
+"""A receipt in a room of many servers waits for company: so many transactions are begun for it in a second, about."""
+
+
+class Feed:
+    """The log, from memory where that reaches back, otherwise from the table."""
+
+    def __init__(self, database: Database, tail: Tail) -> None:
+        self._database = database
+        self._tail = tail
+
+    @property
+    def tip(self) -> int:
+        """The newest position."""
+        return self._tail.tip
+
+    async def after(self, position: int) -> tuple[Sequence[Entry], int]:
+        """Entries after a position, and the position up to which these are all."""
+        until = min(self._tail.tip, position + _ENTRIES)
+        if self._tail.reaches(position):
+            return self._tail.between(position, until), until
+        return await log.read_all(self._database, position, until), until
+
+
+class Routing:
+    """The reader of the log: everything up to `position` was looked at. `now` is ms since the epoch."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        audiences: Audiences,
+        local_events: LocalEvents,
+        receipts: Receipts,
+        destinations: Destinations,
+        now: Callable[[], int],
+    ) -> None:
+        self._feed = feed
+        self._audiences = audiences
+        self._local_events = local_events
+        self._receipts = receipts
+        self._destinations = destinations
+        self._now = now
+        self.position = 0
+
+    async def follow(self) -> None:
+        """Look at everything up to the log's tip."""
+        while self.position < self._feed.tip:
+            entries, until = await self._feed.after(self.position)
+            for entry in entries:
+                await self._look_at(entry)
+                self.position = entry.position
+            self.position = until
+
+    def skip(self) -> None:
+        """Leave out an entry that can't be looked at."""
+        self.position += 1
+
+    async def _look_at(self, entry: Entry) -> None:
+        if entry.kind == Kind.EVENT:
+            await self._event(entry)
+        elif entry.kind == Kind.RECEIPT:
+            await self._receipt(entry)
+        elif entry.kind == Kind.DEVICE_LIST and entry.audience == entry.ref:
+            # The entries that rooms have of the same change are for those who catch up.
+            await self._devices(entry)
+        elif entry.kind == Kind.OUTGOING_TO_DEVICE:
+            for destination in self._destinations.mine([entry.audience[1:]]):
+                destination.to_device = True
+                self._destinations.wake(destination)
+
+    async def _event(self, entry: Entry) -> None:
+        nid = int(entry.audience[1:])
+        if entry.payload is not None:
+            kept: StoredEvent | None = entry.payload.kept
+        else:
+            place = (nid, int(entry.ref))
+            kept = (await self._local_events.at([place])).get(place)
+        if kept is None or not self._local_events.is_told(kept.event):
+            return
+        room = await self._audiences.room(nid)
+        if room is None:
+            return
+        now = self._now()
+        for destination in await self._each(await self._audiences.of_event(room, kept)):
+            destination.add_pdu(entry.position, kept, now)
+            self._destinations.wake(destination)
+        event = kept.event
+        if event.type == MEMBER and event.content.get("membership") == "join":
+            await self._newcomer(entry.position, event.state_key or "", room)
+
+    async def _newcomer(self, position: int, user_id: str, room: Room) -> None:
+        """Servers that had no reason to know the devices of a user now have."""
+        if self._local_events.is_own(user_id):
+            news = DeviceNews(position, None, cross_signing=True)
+            await self._tell_devices(await self._audiences.new_to(user_id, room), user_id, news)
+
+    async def _devices(self, entry: Entry) -> None:
+        user_id, change = entry.ref, entry.payload
+        if not self._local_events.is_own(user_id):
+            return
+        if isinstance(change, DeviceListChange):
+            news = DeviceNews(entry.position, change.stream_id, change.cross_signing)
+        else:
+            news = DeviceNews(entry.position, None, cross_signing=True)
+        await self._tell_devices(await self._audiences.of_user(user_id), user_id, news)
+
+    async def _tell_devices(self, names: Collection[str], user_id: str, news: DeviceNews) -> None:
+        now = self._now()
+        for destination in await self._each(names):
+            destination.add_devices(news, user_id, now)
+            self._destinations.wake(destination)
+
+    async def _receipt(self, entry: Entry) -> None:
+        user_id, kind, _ = orjson.loads(entry.ref)
+        if kind != READ or not self._local_events.is_own(user_id):
+            return
+        nid = int(entry.audience[1:])
+        room = await self._audiences.room(nid)
+        names = await self._audiences.of_room(room) if room is not None else ()
+        if room is None or not names:
+            return
+        now, linger = self._now(), min(len(names) / _RECEIPTS_PER_SECOND, _LONGEST_LINGER_S)
+        for receipt in await self._receipts.of_entries(nid, [entry]):
+            for destination in await self._each(names):
+                destination.add_receipt(entry.position, room.room_id, receipt, now)
+                self._destinations.wake(destination, linger)
+
+    async def _each(self, names: Collection[str]) -> list[Destination]:
+        """The destinations of this process among these; many at once let others have their turn first."""
+        if len(names) > _FAN_OUT:
+            await asyncio.sleep(0)
+        return list(self._destinations.mine(names))

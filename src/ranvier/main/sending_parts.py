@@ -1,0 +1,71 @@
+"""The parts that send to other servers what happens here."""
+
+import random
+from collections.abc import Callable, Mapping
+
+from ranvier.federation.audiences import Audiences
+from ranvier.federation.catching_up import CatchingUp
+from ranvier.federation.destinations import Destinations, Transaction
+from ranvier.federation.device_updates import DeviceUpdates
+from ranvier.federation.handing_over import Deliver, HandingOver
+from ranvier.federation.lanes import Lanes
+from ranvier.federation.local_events import LocalEvents
+from ranvier.federation.outbox import Outbox
+from ranvier.federation.positions import Positions
+from ranvier.federation.routing import Feed, Routing
+from ranvier.federation.sending import Sending
+from ranvier.federation.timelines import TimelinesMissed
+from ranvier.main.parts import Parts
+from ranvier.remote.allowed_servers import AllowedServers
+from ranvier.remote.back_off import BackOff
+from ranvier.remote.client import FederationClient
+from ranvier.remote.transactions import send_transaction
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import Heads
+from ranvier.rooms.receipts import Receipts
+from ranvier.rooms.servers import Servers
+from ranvier.store.database import Database
+from ranvier.store.writer import Writer
+
+
+def add_sending(
+    server_name: str,
+    database: Database,
+    writer: Writer,
+    parts: Parts,
+    now: Callable[[], int],
+    *,
+    is_mine: Callable[[int], bool] = lambda share: True,
+    chance: Callable[[], float] = random.random,
+) -> Sending:
+    """Build the sender; `is_mine` says which shares of all destinations this process sends to."""
+    back_off, receipts = parts.get(BackOff), parts.get(Receipts)
+    local_events = LocalEvents(server_name, database, parts.get(Events))
+    audiences = Audiences(
+        server_name, database, parts.get(Heads), parts.get(Servers), parts.get(AllowedServers).allows
+    )
+    destinations = parts.add(Destinations(is_mine))
+    timelines = TimelinesMissed(database, audiences, local_events, receipts)
+    catching_up = CatchingUp(database, audiences, local_events, receipts, timelines)
+    outbox = Outbox(database, catching_up, DeviceUpdates(database), now)
+    feed = Feed(database, writer.tail)
+    routing = Routing(feed, audiences, local_events, receipts, destinations, now)
+    positions = Positions(database, writer, destinations, now)
+    handing_over = parts.add(HandingOver(_deliver(parts.get(FederationClient)), back_off, writer, chance))
+    sending = parts.add(Sending(destinations, positions, routing, outbox, handing_over, Lanes()))
+    back_off.when_back(sending.is_back)
+    return sending
+
+
+def _deliver(client: FederationClient) -> Deliver:
+    async def deliver(destination: str, transaction: Transaction) -> Mapping[str, str]:
+        return await send_transaction(
+            client,
+            destination,
+            transaction.txn_id,
+            origin_server_ts=transaction.made_ts,
+            pdus=transaction.pdus,
+            edus=transaction.edus,
+        )
+
+    return deliver
