@@ -227,14 +227,6 @@ async def test_what_happened_on_a_line_is_told_from_any_of_its_versions(
         for after, until in itertools.combinations_with_replacement(versions, 2):
             wanted = {key: event for version, key, event in told if after < version <= until}
             assert await state.changes_between(database, line, after, until) == wanted
-        for version, (_, user_id), membership in itertools.product(versions, KEYS[1:4], MEMBERSHIPS):
-            since = {
-                model.memberships[event]
-                for when, key, event in told
-                if when > version and key == ("m.room.member", user_id) and event is not None
-            }
-            found = await state.had_membership_since(database, line, version, user_id, membership)
-            assert found == (membership in since)
 
 
 @PROPERTY
@@ -248,10 +240,6 @@ async def test_a_line_tells_the_story_of_a_key(
     for line, told in model.told.items():
         wanted = {key: [(version, event) for version, of, event in told if of == key] for key in KEYS}
         assert await state.story(database, line, KEYS) == (wanted if line == first else None)
-    for key in KEYS:
-        newest = [event for _, of, event in reversed(model.told[first]) if of == key and event is not None]
-        assert await state.newest_values(database, first, key) == newest
-        assert await state.newest_values(database, first, key, most=2) == newest[:2]
 
 
 async def test_forks_of_forks_stay_few_steps_from_their_beginning(database: Database) -> None:

@@ -10,22 +10,32 @@ from ranvier.protocol.signing import SigningKey
 from ranvier.rooms.access import Accesses
 from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.appending import Appending
+from ranvier.rooms.backfilling import Backfilling
+from ranvier.rooms.completing import Completing
 from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.directory import Directory
 from ranvier.rooms.events import Events
 from ranvier.rooms.following import Following
+from ranvier.rooms.founding import Founding
 from ranvier.rooms.guests import Guests
 from ranvier.rooms.heads import Heads
 from ranvier.rooms.history import History
 from ranvier.rooms.joined import UserRooms
 from ranvier.rooms.membership import Memberships
 from ranvier.rooms.message_index import MessageIndex
+from ranvier.rooms.new_rows import NewRows
+from ranvier.rooms.outliers import Outliers
+from ranvier.rooms.peer_history import PeerHistory
+from ranvier.rooms.plans import Plans
 from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.profiles import MemberProfiles
+from ranvier.rooms.receiving import Receiving
 from ranvier.rooms.related import Related
 from ranvier.rooms.relations import Relations
+from ranvier.rooms.resolving import Resolving
 from ranvier.rooms.search import Searching
 from ranvier.rooms.sending import Sending
+from ranvier.rooms.servers import Servers
 from ranvier.rooms.shaping import Shapes
 from ranvier.rooms.state import RoomState
 from ranvier.rooms.times import Times
@@ -70,8 +80,18 @@ def add_rooms(
     user_rooms = parts.get(UserRooms)
     searching = parts.add(Searching(database, heads, events, visibility, user_rooms, following))
     parts.bell.listen(searching.hear)
-    unread = parts.add(Unread(database, heads, preferences))
+    unread = parts.add(Unread(server_name, database, heads, preferences))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
+    rows = NewRows(counters.by_name, now)
+    outliers = parts.add(Outliers(database, writer, events, rows))
+    servers = parts.add(Servers(database, heads, events))
+    resolving = parts.add(Resolving(database, events))
+    plans = Plans(database, events, resolving)
+    parts.add(Receiving(events, appending, plans, outliers, servers))
+    parts.add(Backfilling(writer, heads, events, outliers, plans, rows))
+    parts.add(Completing(database, writer, heads, events, outliers, plans))
+    parts.add(PeerHistory(database, heads, events))
+    parts.add(Founding(server_name, database, writer, heads, outliers, rows))
     sending = parts.add(Sending(database, heads, events, appending, Guests(database, appending)))
     profiles = parts.add(MemberProfiles(server_name, database))
     defaults = RoomDefaults(config.rooms.default_version, config.rooms.encrypted_by_default)

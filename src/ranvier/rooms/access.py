@@ -10,6 +10,7 @@ from ranvier.protocol import history_visibility
 from ranvier.protocol.refusal import forbidden
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
+from ranvier.store import events as events_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
@@ -78,8 +79,12 @@ class Accesses:
 
         None if they never were in the room.
         """
-        later = standing
+        later: StoredEvent | None = standing
         for _ in range(_CHANGES):
+            if later is not None and not later.state_line:
+                later = await self._newest_with_state(later, user_id)
+            if later is None:
+                return None
             root = Root(later.state_line, later.state_version)
             [nid] = await state_store.values_at(self._database, [(root, (MEMBER, user_id))])
             if nid is None:
@@ -89,6 +94,13 @@ class Accesses:
                 return later
             later = earlier
         return None
+
+    async def _newest_with_state(self, standing: StoredEvent, user_id: str) -> StoredEvent | None:
+        """Where a peer told what the user became, without its place: the user's newest membership that has one."""
+        nids = await events_store.memberships(self._database, standing.room, user_id)
+        events = await self._events.by_nids(nids)
+        placed = [one for one in events.values() if one.timeline_version]
+        return max(placed, key=lambda one: one.timeline_version, default=None)
 
 
 def is_joined(head: Head, user_id: str) -> bool:

@@ -1,45 +1,45 @@
-"""Appending events to rooms: the decide and append of every walk that makes an event here.
+"""Appending events to rooms: the decide and append of every walk that makes an event here, or takes one in.
 
 A proposal is one or more events for one room that enter together or not at all. Events are built, authorised and
 signed when their batch forms, each upon the head that the one before it left; nobody else sees such a head before the
-commit made it true.
+commit made it true. An event from elsewhere is judged upon that head, too; `rooms.receiving` gathers for it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from immutables import Map
 
 from ranvier.protocol import auth_rules, client_format, events, relations
-from ranvier.protocol.events import BadEvent, Event, reference_hash_of
+from ranvier.protocol.events import MAX_PREV_EVENTS, BadEvent, Event, reference_hash_of
 from ranvier.protocol.refusal import Refusal
 from ranvier.protocol.signing import SigningKey
-from ranvier.rooms.events import Events, cost_of
+from ranvier.rooms.arrivals import Arrival, look_up, place
+from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
-from ranvier.rooms.unread import MENTIONED, Counted, RoomCounters, Unread
-from ranvier.store import events as events_store
-from ranvier.store import relations as relations_store
+from ranvier.rooms.unread import MENTIONED, RoomCounters, Unread
+from ranvier.rooms.writing import Made, Stale, announce, next_head, recount, write_made, write_timeline
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
-from ranvier.store.database import CommitLost, Entry, Transaction
-from ranvier.store.events import StoredEvent
-from ranvier.store.log import Kind, room_audience
+from ranvier.store.database import CommitLost, Transaction
+from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.numbers import Numbers, NumbersExhausted
-from ranvier.store.rooms import Membership, RoomRow, TransactionKey
+from ranvier.store.rooms import RoomRow, TransactionKey
 from ranvier.store.state import Key, Root
 from ranvier.store.writer import Work, Writer
 
+MOST_BRANCHES = 10
+"""Forward extremities of a room until they are joined by an event that says nothing else."""
+DUMMY = "org.matrix.dummy_event"
 _TRIES = 20
+_STRIPPED = ("invite", "knock")
+"""Memberships that show the room to one who is not in it."""
 
 
 class TransactionKnown(Exception):
     """The client's transaction id was used before: its first answer holds."""
-
-
-class Stale(Exception):
-    """The head, or a part of it that the event needs, is no longer or not yet in memory: gather again."""
 
 
 @dataclass(slots=True)
@@ -62,27 +62,19 @@ class Draft:
 
 
 @dataclass(slots=True)
-class Made:
-    """An event that was built, and what its commit writes besides it."""
-
-    kept: StoredEvent
-    item: TimelineItem
-    extremities: str | None
-    counted: Counted | None = None
-    target: StoredEvent | None = None
-    stripped_state: list[dict[str, Any]] | None = None
-
-
-@dataclass(slots=True)
 class Proposal:
-    """Events for one room. `also` writes more in the same transaction, once the room's id is known."""
+    """Events for one room. `also` writes more in the same transaction, once the room's id is known.
+
+    Instead of drafts it may hold the `arrival` of an event from elsewhere.
+    """
 
     room: Room
-    drafts: Sequence[Draft]
+    drafts: Sequence[Draft] = ()
     transaction: TransactionKey | None = None
     also: Callable[[Transaction, Room], Awaitable[None]] | None = None
     creates: bool = False
     redacts: StoredEvent | None = None
+    arrival: Arrival | None = None
     made: list[Made] = field(default_factory=list)
     event_ids: list[str] = field(default_factory=list)
     head: Head | None = None
@@ -116,14 +108,74 @@ class Appending(Work[Proposal, list[str]]):
 
     async def append(self, proposal: Proposal) -> list[str]:
         """Commit a proposal; raises `Refusal` if the room's rules or the event's form forbid it."""
+        room = proposal.room
         for _ in range(_TRIES):
             if not proposal.creates:
                 await self._gather(proposal)
+            if room.turn.locked():
+                # Another has been overtaken too often already.
+                async with room.turn:
+                    pass
             try:
-                return await self._writer.submit(self, proposal)
+                return await self.submit(proposal)
             except (Stale, NumbersExhausted):
                 continue
         raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
+
+    async def submit(self, proposal: Proposal) -> list[str]:
+        """Commit a proposal once, of which everything was gathered; raises `Stale` if it was not."""
+        return await self._writer.submit(self, proposal)
+
+    async def propose(self, room: Room, draft: Draft) -> Event:
+        """An event as it would be appended now, built upon the committed head and signed; nothing is appended.
+
+        For templates that other servers complete, and invites that they are to sign. Raises `Refusal`.
+        """
+        await self._gather(Proposal(room, [draft]))
+        head = room.head
+        for _ in range(_TRIES):
+            if head is not None:
+                break
+            head = await self._heads.fault_in(room, ())
+        if head is None:
+            raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
+        try:
+            state = _auth_state(room, head, draft)
+            event = self._build(room, head, draft, state)
+        except Stale:
+            return await self.propose(room, draft)
+        except BadEvent as error:
+            raise Refusal(error.errcode, str(error)) from error
+        failure = auth_rules.check(event, state)
+        if failure is not None:
+            raise Refusal("M_FORBIDDEN", failure.reason)
+        return event
+
+    async def join_branches(self, room: Room) -> None:
+        """Let some user of this server who may send an event that shows nothing but builds on all branches of the room.
+
+        Otherwise each event would have to be weighed against ever more of them, where nobody here speaks.
+        """
+        head = await self._heads.fault_in(room, ())
+        if len(head.extremities) <= MOST_BRANCHES:
+            return
+        server_name = self._signer.server_name
+        for user_id in await self._heads.joined_of_server(room, server_name):
+            try:
+                await self.append(Proposal(room, [Draft(user_id, DUMMY, {})]))
+            except Refusal:
+                continue
+            return
+
+    def take_number(self) -> int:
+        """A number for an event from elsewhere; raises `NumbersExhausted`."""
+        return self._event_numbers.take()
+
+    async def gather(self, room: Room, users: Iterable[str]) -> Head:
+        """The head with the memberships of these users, and what counting needs, into memory."""
+        head = await self._heads.fault_in(room, users)
+        await self._unread.gather(room)
+        return head
 
     async def _gather(self, proposal: Proposal) -> None:
         """Everything that deciding needs, into memory."""
@@ -136,11 +188,14 @@ class Appending(Work[Proposal, list[str]]):
             users.update(state_key for kind, state_key in keys if kind == MEMBER)
             if draft.type == MEMBER and draft.state_key is not None:
                 users.add(draft.state_key)
-            users.update(_mentioned(draft.content))
+            users.update(mentioned(draft.content))
             if draft.thread is None and "m.relates_to" in draft.content:
                 draft.thread = await self._events.thread_of(draft.content)
-        await self._heads.fault_in(room, users)
-        await self._unread.gather(room)
+        head = await self.gather(room, users)
+        if head.partial and any(head.state.get((MEMBER, user_id)) is None for user_id in users):
+            # What they are may be among what is still to come.
+            await self._heads.until_whole(room)
+            await self.gather(room, users)
 
     # Forming: on the loop, while nothing of this process commits.
 
@@ -154,6 +209,8 @@ class Appending(Work[Proposal, list[str]]):
         proposal.event_ids = []
         try:
             head = self._start(proposal)
+            if proposal.arrival is not None:
+                head = self._admit(proposal, proposal.arrival, head)
             for draft in proposal.drafts:
                 head = self._add(proposal, head, draft)
         except Exception as error:
@@ -183,7 +240,7 @@ class Appending(Work[Proposal, list[str]]):
     def _add(self, proposal: Proposal, head: Head, draft: Draft) -> Head:
         room = proposal.room
         if draft.unless_same and draft.state_key is not None:
-            standing = _lookup(head, (draft.type, draft.state_key))
+            standing = look_up(head, (draft.type, draft.state_key))
             if standing is not None and _says_same(standing.event, draft):
                 proposal.event_ids.append(standing.event.event_id)
                 return head
@@ -195,9 +252,25 @@ class Appending(Work[Proposal, list[str]]):
         if not room.room_id:
             room.room_id = event.room_id
         made = self._place(proposal, head, draft, event)
+        return self._take(proposal, head, made, draft.thread)
+
+    def _take(self, proposal: Proposal, head: Head, made: Made, thread: str | None) -> Head:
+        if made.item is not None and made.kept.judgement is Judgement.ACCEPTED:
+            where = thread or relations.MAIN_TIMELINE
+            made.counted = self._unread.count(proposal.room, head, made.item, where)
         proposal.made.append(made)
-        proposal.event_ids.append(event.event_id)
-        return _next(head, made)
+        proposal.event_ids.append(made.kept.event.event_id)
+        return next_head(head, made)
+
+    def _admit(self, proposal: Proposal, arrival: Arrival, head: Head) -> Head:
+        """Judge an event from elsewhere, and let it move the head if it may."""
+        made = place(proposal.room, head, arrival, self._line_numbers.take, self._now())
+        if arrival.failure is not None and arrival.must_stand:
+            raise Refusal("M_FORBIDDEN", arrival.failure.reason)
+        event = made.kept.event
+        if made.item is not None and event.type == MEMBER and event.content["membership"] in _STRIPPED:
+            made.stripped_state = _stripped_state(head, event)
+        return self._take(proposal, head, made, arrival.thread)
 
     def _build(self, room: Room, head: Head, draft: Draft, state: dict[Key, Event]) -> Event:
         hashes = None
@@ -211,7 +284,7 @@ class Appending(Work[Proposal, list[str]]):
             type=draft.type,
             content=draft.content,
             state_key=draft.state_key,
-            prev_events=[kept.event.event_id for kept in head.extremities],
+            prev_events=[kept.event.event_id for kept in head.extremities[-MAX_PREV_EVENTS:]],
             auth_events=[event.event_id for key, event in state.items() if _is_auth_event(room, key)],
             depth=head.depth,
             origin_server_ts=draft.at if draft.at is not None else self._moment(head),
@@ -242,11 +315,14 @@ class Appending(Work[Proposal, list[str]]):
         root = Root(head.root.line, head.root.version + 1) if event.is_state else head.root
         replaced = head.state.get((event.type, event.state_key)) if event.state_key is not None else None
         item = TimelineItem(head.version + 1, kept, root, replaced)
-        counted = self._unread.count(proposal.room, head, item, draft.thread or relations.MAIN_TIMELINE)
-        stripped = None
-        if event.type == MEMBER and event.content.get("membership") in ("invite", "knock"):
-            stripped = _stripped_state(head, event)
-        return Made(kept, item, None, counted, proposal.redacts if draft.redacts else None, stripped)
+        made = Made(kept, item, (*head.extremities[:-MAX_PREV_EVENTS], kept))
+        if event.state_key is not None:
+            made.moved = {(event.type, event.state_key): (replaced, kept)}
+        if draft.redacts and proposal.redacts is not None:
+            made.targets = [proposal.redacts]
+        if event.type == MEMBER and event.content.get("membership") in _STRIPPED:
+            made.stripped_state = _stripped_state(head, event)
+        return made
 
     # Writing: in the transaction.
 
@@ -255,12 +331,7 @@ class Appending(Work[Proposal, list[str]]):
     ) -> Sequence[list[str] | Exception]:
         """Write all proposals of a batch in few statements."""
         made = [one for proposal in operations for one in proposal.made]
-        rows = [
-            (one.kept.room, one.item.version, one.kept.nid, *one.item.root_after, one.extremities)
-            for one in made
-        ]
-        if await rooms_store.insert_timeline(transaction, rows) < len(rows):
-            raise Stale
+        await write_timeline(transaction, made)
         await self._write_transactions(transaction, operations)
         creations = [proposal for proposal in operations if proposal.creates]
         for proposal in creations:
@@ -270,22 +341,12 @@ class Appending(Work[Proposal, list[str]]):
                 transaction, RoomRow(room.nid, room.room_id, room.version.identifier)
             )
             await state_store.insert_lines(transaction, [(proposal.head.root.line, room.nid, None, None)])
-        await events_store.insert(transaction, [one.kept for one in made])
-        await _write_state(transaction, made)
-        await _write_memberships(transaction, operations)
-        await _write_relations(transaction, made)
+        await write_made(transaction, made, self._signer.server_name)
         for proposal in operations:
             if proposal.also is not None:
                 await proposal.also(transaction, proposal.room)
-        for one in made:
-            if one.target is not None:
-                await _write_redaction(transaction, one)
         await self._unread.write(transaction, [one.counted for one in made if one.counted is not None])
-        for one in made:
-            audience = room_audience(one.kept.room)
-            entry = Entry(Kind.EVENT, audience, str(one.item.version), one.item)
-            entry.weight = cost_of(one.kept)
-            transaction.announce(entry)
+        announce(transaction, made)
         return [proposal.event_ids for proposal in operations]
 
     async def _write_transactions(self, transaction: Transaction, operations: Iterable[Proposal]) -> None:
@@ -309,12 +370,21 @@ class Appending(Work[Proposal, list[str]]):
                 proposal.room.counters = RoomCounters({})
                 self._heads.add(proposal.room)
         for room, made in by_room.items():
-            room.advance(heads[room.nid], [one.item for one in made])
+            room.advance(heads[room.nid], [one.item for one in made if one.item is not None])
             self._heads.settled(room)
             for one in made:
-                self._events.keep(one.kept)
-                _recount(room, one)
+                self._keep(one)
+                recount(room, one)
+                room.has_gaps = room.has_gaps or bool(one.gaps)
             self._unread.settle(room, [one.counted for one in made if one.counted is not None])
+
+    def _keep(self, made: Made) -> None:
+        if made.known:
+            self._events.renew(made.kept)
+        else:
+            self._events.keep(made.kept)
+        for redaction in made.redacted_by:
+            self._events.forget(redaction.nid)
 
     def fall(self, operations: Sequence[Proposal], error: Exception) -> None:
         """The batch was rolled back: read the heads anew, unless they can't be why."""
@@ -327,19 +397,11 @@ class Appending(Work[Proposal, list[str]]):
                 self._heads.drop(proposal.room)
 
 
-def _lookup(head: Head, key: Key) -> StoredEvent | None:
-    """A key of the state; raises `Stale` for a membership that nobody faulted in."""
-    found = head.state.get(key)
-    if found is None and key[0] == MEMBER and not head.complete and key not in head.state:
-        raise Stale
-    return found
-
-
 def _auth_state(room: Room, head: Head, draft: Draft) -> dict[Key, Event]:
     """The state that the event's authorisation depends on."""
     state = {}
     for key in auth_rules.auth_types(room.version, draft.type, draft.sender, draft.state_key, draft.content):
-        kept = _lookup(head, key)
+        kept = look_up(head, key)
         if kept is not None:
             state[key] = kept.event
     if not room.version.create_is_auth_event:
@@ -364,16 +426,6 @@ def _sorted_json(content: dict[str, Any]) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 
-def _next(head: Head, made: Made) -> Head:
-    event = made.kept.event
-    state = head.state
-    if event.state_key is not None:
-        state = state.set((event.type, event.state_key), made.kept)
-    return replace(
-        head, version=made.item.version, extremities=(made.kept,), state=state, root=made.item.root_after
-    )
-
-
 def _stripped_state(head: Head, event: Event) -> list[dict[str, Any]]:
     """What shows the room to one who is invited or knocks: its face, the inviter, and the membership itself."""
     faces = [head.state.get((kind, "")) for kind in client_format.STRIPPED_STATE_TYPES]
@@ -382,89 +434,8 @@ def _stripped_state(head: Head, event: Event) -> list[dict[str, Any]]:
     return [client_format.strip_state(one) for one in (*shown, event)]
 
 
-def _recount(room: Room, made: Made) -> None:
-    """Keep the room's numbers of members by membership."""
-    event = made.kept.event
-    if event.type != MEMBER or room.counts is None or made.item.version <= room.counted:
-        return
-    room.counted = made.item.version
-    replaced = made.item.replaced
-    if replaced is not None:
-        before = replaced.event.content["membership"]
-        room.counts[before] = room.counts.get(before, 0) - 1
-    now = event.content["membership"]
-    room.counts[now] = room.counts.get(now, 0) + 1
-
-
-def _mentioned(content: dict[str, Any]) -> list[str]:
+def mentioned(content: dict[str, Any]) -> list[str]:
     """Users whom the event mentions, up to a bound."""
     mentions = content.get("m.mentions")
     users = mentions.get("user_ids") if isinstance(mentions, dict) else None
     return [user for user in users if isinstance(user, str)][:MENTIONED] if isinstance(users, list) else []
-
-
-async def _write_state(transaction: Transaction, made: Iterable[Made]) -> None:
-    changes = []
-    current: dict[tuple[int, str, str], int] = {}
-    for one in made:
-        event = one.kept.event
-        if event.state_key is None:
-            continue
-        root = one.item.root_after
-        changes.append((root.line, event.type, event.state_key, root.version, one.kept.nid))
-        current[one.kept.room, event.type, event.state_key] = one.kept.nid
-    if changes:
-        await state_store.insert_changes(transaction, changes)
-        await state_store.set_current(transaction, [(*key, nid) for key, nid in current.items()])
-
-
-async def _write_memberships(transaction: Transaction, operations: Iterable[Proposal]) -> None:
-    newest: dict[tuple[str, str], Membership] = {}
-    for proposal in operations:
-        for one in proposal.made:
-            event = one.kept.event
-            if event.type != MEMBER or event.state_key is None:
-                continue
-            newest[event.state_key, event.room_id] = Membership(
-                event.state_key,
-                event.room_id,
-                one.kept.room,
-                event.content["membership"],
-                one.kept.nid,
-                event.sender,
-                forgotten=False,
-                stripped_state=one.stripped_state,
-            )
-    if newest:
-        await rooms_store.set_memberships(transaction, list(newest.values()))
-    for (user_id, room_id), membership in newest.items():
-        transaction.announce(Entry(Kind.MEMBERSHIP, user_id, room_id, membership))
-
-
-async def _write_relations(transaction: Transaction, made: Iterable[Made]) -> None:
-    rows = []
-    for one in made:
-        event = one.kept.event
-        relation = relations.relation_of(event.content) if "m.relates_to" in event.content else None
-        if relation is not None:
-            rows.append(
-                (
-                    relation.event_id,
-                    one.kept.nid,
-                    one.kept.room,
-                    relation.rel_type,
-                    event.type,
-                    event.sender,
-                    relation.key,
-                )
-            )
-    if rows:
-        await events_store.insert_relations(transaction, rows)
-
-
-async def _write_redaction(transaction: Transaction, made: Made) -> None:
-    assert made.target is not None
-    target = made.target
-    if await events_store.mark_redacted(transaction, target.event.event_id, made.kept.event.event_id):
-        await relations_store.delete_child(transaction, target.nid)
-        transaction.announce(Entry(Kind.REDACTION, room_audience(target.room), str(target.nid), target))

@@ -8,11 +8,14 @@ from typing import Any
 from ranvier.protocol import relations
 from ranvier.protocol.relations import Relation
 from ranvier.store import events as store
+from ranvier.store import redactions as redactions_store
 from ranvier.store.database import Database, Entry
 from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind
 
 _AT_ONCE = 250
+_REDACTIONS = 20
+"""Redactions of one event that waited for it and are looked at."""
 _OVERHEAD = 1500
 """Bytes that an event's objects take in memory besides its JSON, about."""
 
@@ -58,13 +61,46 @@ class Events:
             self.keep(kept)
         return kept
 
-    async def by_ids(self, event_ids: Sequence[str]) -> dict[str, StoredEvent]:
+    async def by_ids(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
         """Events by id, whatever was judged of them; unknown ones are left out."""
-        numbers = {event_id: self._nid_of.get(event_id) for event_id in event_ids}
-        unknown = [event_id for event_id, nid in numbers.items() if nid is None]
-        numbers |= await store.nids_of(self._database, unknown) if unknown else {}
-        kept = await self.by_nids([nid for nid in numbers.values() if nid is not None])
-        return {one.event.event_id: one for one in kept.values()}
+        found = {}
+        missing = []
+        for event_id in dict.fromkeys(event_ids):
+            nid = self._nid_of.get(event_id)
+            if nid is None:
+                missing.append(event_id)
+            else:
+                found[event_id] = self._by_nid[nid]
+        for start in range(0, len(missing), _AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            found |= await self._read_ids(missing[start : start + _AT_ONCE])
+        return found
+
+    async def _read_ids(self, event_ids: Sequence[str]) -> dict[str, StoredEvent]:
+        while True:
+            redactions = self._redactions
+            read = await store.by_ids(self._database, event_ids)
+            if redactions == self._redactions:
+                break
+        for kept in read.values():
+            self.keep(kept)
+        return read
+
+    async def redactions_awaiting(self, event_id: str) -> list[StoredEvent]:
+        """Redactions that came before this event, which they would redact; not more than some."""
+        found = await redactions_store.awaiting(self._database, [event_id])
+        kept = await self.by_nids([nid for _, nid in found[:_REDACTIONS]])
+        return list(kept.values())
+
+    def forget(self, nid: int) -> None:
+        """What is kept of an event changed: it is to be read anew."""
+        self._forget(nid)
+
+    def renew(self, kept: StoredEvent) -> None:
+        """An outlier was brought in: what was known of it before holds no more."""
+        self._forget(kept.nid)
+        self.keep(kept)
 
     async def by_nids(self, nids: Sequence[int]) -> dict[int, StoredEvent]:
         """Events by number; unknown ones are left out."""

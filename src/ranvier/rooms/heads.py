@@ -8,15 +8,20 @@ A head is checked when something is appended to it (the room's timeline has one 
 costs a retry, never a wrong event.
 """
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from immutables import Map
 
+from ranvier.protocol.refusal import Refusal
 from ranvier.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from ranvier.rooms.events import Events, cost_of
+from ranvier.store import gaps as gaps_store
+from ranvier.store import partial_rooms as partial_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store import timeline as timeline_store
@@ -28,6 +33,8 @@ from ranvier.store.state import Key, Root
 MEMBER = "m.room.member"
 RECENT = 24
 """Events of the live timeline that a room in use keeps at hand."""
+PATIENCE_S = 60
+"""Seconds for which a request waits for members of a room whose state is partial."""
 KEPT_MEMBERS = 2000
 """A room with more members is not held in memory as a whole."""
 _ROOM_COST = 4096
@@ -40,7 +47,8 @@ class Head:
     """A room after one version of its timeline.
 
     `state` maps (type, state_key) to the event; a membership that was looked up and isn't there is `None`. With
-    `complete`, `state` holds all memberships, as in a room that was made since it is in memory.
+    `complete`, `state` holds all memberships, as in a room that was made since it is in memory. `state` is resolved
+    from the states after all `extremities`. While it is `partial`, memberships are still to come from a peer.
     """
 
     version: int
@@ -48,6 +56,7 @@ class Head:
     state: Map[Key, StoredEvent | None]
     root: Root
     complete: bool = False
+    partial: bool = False
 
     @property
     def depth(self) -> int:
@@ -68,13 +77,20 @@ class Head:
 class TimelineItem:
     """One version of a room's timeline, the event that made it, and the root of the state after it.
 
-    `replaced` is the state event whose place a state event took, if there was one.
+    `replaced` is the state event whose place a state event took, if there was one. With `tangled`, the current state
+    changed otherwise than by this event alone. With `after_gap`, some event just before it is missing here.
     """
 
     version: int
     kept: StoredEvent
     root_after: Root
     replaced: StoredEvent | None = None
+    tangled: bool = False
+    after_gap: bool = False
+
+
+class _NotEntered(LookupError):
+    """The room's row is there, as its events may be, but nobody of ours ever came in."""
 
 
 class Room:
@@ -84,15 +100,22 @@ class Room:
     """
 
     __slots__ = (
+        "completed",
         "counted",
         "counters",
         "counts",
         "epoch",
         "faulted",
+        "has_gaps",
         "head",
+        "is_whole",
+        "moves",
+        "named_servers",
         "nid",
         "recent",
         "room_id",
+        "servers",
+        "turn",
         "version",
         "weight",
     )
@@ -114,6 +137,31 @@ class Room:
         self.epoch = 0
         # Bytes that the events of `recent` take, as they may be cached nowhere else.
         self.weight = 0
+        # Joined members by server, kept along with `counts`; `rooms.servers` fills it.
+        self.servers: dict[str, int] | None = None
+        # Rises with each membership that changed.
+        self.moves = 0
+        # The version that brought the rest of a partial state; set whenever the state is no longer partial.
+        self.completed = 0
+        self.is_whole = asyncio.Event()
+        # Servers that a peer named while the room's state is partial.
+        self.named_servers: frozenset[str] = frozenset()
+        # Whether events that others refer to are absent.
+        self.has_gaps = False
+        # Held by what must not be overtaken again: others let it go first.
+        self.turn = asyncio.Lock()
+
+    def move_member(self, user_id: str, *, was_joined: bool, is_joined: bool) -> None:
+        """Keep the numbers of joined members by server."""
+        self.moves += 1
+        if self.servers is None or was_joined == is_joined:
+            return
+        server = user_id.partition(":")[2]
+        number = self.servers.get(server, 0) + (1 if is_joined else -1)
+        if number > 0:
+            self.servers[server] = number
+        else:
+            self.servers.pop(server, None)
 
     def advance(self, head: Head, items: Iterable[TimelineItem]) -> None:
         """The head that was just committed takes the old one's place."""
@@ -179,7 +227,12 @@ class Heads:
         else:
             self._rooms.move_to_end(room_id)
         while room.head is None:
-            await self._load(room)
+            try:
+                await self._load(room)
+            except _NotEntered:
+                if self._rooms.get(room_id) is room:
+                    del self._rooms[room_id], self._by_nid[room.nid]
+                return None
         return room
 
     def add(self, room: Room) -> Room:
@@ -203,9 +256,11 @@ class Heads:
         async with self._database.snapshot() as reader:
             row = await rooms_store.head(reader, room.nid)
             if row is None:
-                raise LookupError(f"room {room.nid} has no timeline")
+                raise _NotEntered(f"room {room.nid} has no timeline")
             keys = await state_store.current_without_members(reader, room.nid)
             counts = await rooms_store.member_counts(reader, room.nid)
+            has_gaps = await gaps_store.exist(reader, room.nid)
+            partial = await partial_store.get(reader, room.nid)
         events = await self._events.by_nids([*keys.values(), *row.extremities])
         if room.epoch != epoch:
             # Another was faster, or what was read is void.
@@ -213,9 +268,14 @@ class Heads:
         state: Map[Key, StoredEvent | None] = Map({key: events[nid] for key, nid in keys.items()})
         extremities = tuple(events[nid] for nid in row.extremities)
         room.counts, room.counted = counts, row.version
+        room.has_gaps = has_gaps
+        room.servers = None
         room.forget_recent()
         room.epoch += 1
-        room.head = Head(row.version, extremities, state, row.root)
+        is_partial = partial is not None and partial.completed is None
+        room.named_servers = frozenset(partial.servers) if partial is not None and is_partial else frozenset()
+        room.completed = (partial.completed or 0) if partial is not None else 0
+        room.head = Head(row.version, extremities, state, row.root, partial=is_partial)
 
     async def fault_in(self, room: Room, user_ids: Iterable[str]) -> Head:
         """The room's head with the memberships of these users in it."""
@@ -258,11 +318,26 @@ class Heads:
 
     async def timeline(self, room: Room, *, until: int, limit: int, after: int = 0) -> list[TimelineItem]:
         """The newest `limit` live events with `after < version <= until`, oldest first."""
-        rows = await timeline_store.page(self._database, room.nid, after, until, limit)
-        events = await self._events.by_nids([row.event for row in rows])
-        replaced = await self._replaced([events[row.event] for row in rows])
+        # One more shows what the state was before the first.
+        rows = await timeline_store.page(self._database, room.nid, max(after - 1, 0), until, limit + 1)
+        events = await self._events.by_nids([row.event for row in rows if row.event is not None])
+        shown = [row for row in rows if row.event is not None and row.version > after][-limit:]
+        kept = [events[row.event] for row in shown if row.event is not None]
+        replaced = await self._replaced(kept)
+        gaps = set()
+        if room.has_gaps:
+            gaps = await gaps_store.children_among(self._database, room.nid, [one.nid for one in kept])
+        before = {row.version: earlier.root for earlier, row in pairwise(rows)}
         return [
-            TimelineItem(row.version, events[row.event], row.root, replaced.get(row.event)) for row in rows
+            TimelineItem(
+                row.version,
+                one,
+                row.root,
+                replaced.get(one.nid),
+                tangled=_is_tangled(one, before.get(row.version, Root(row.root.line, 0)), row.root),
+                after_gap=one.nid in gaps,
+            )
+            for row, one in zip(shown, kept, strict=True)
         ]
 
     async def _replaced(self, run: Sequence[StoredEvent]) -> dict[int, StoredEvent]:
@@ -289,11 +364,17 @@ class Heads:
         return found
 
     async def fault_in_all(self, room: Room) -> Head:
-        """The room's head with all memberships in it."""
+        """The room's head with all memberships in it; waits a while for those that are still to come from a peer.
+
+        Raises `Refusal` if they don't.
+        """
         while True:
             head = room.head
             if head is None:
                 await self._load(room)
+                continue
+            if head.partial:
+                await self.until_whole(room)
                 continue
             if head.complete:
                 return head
@@ -313,6 +394,18 @@ class Heads:
                 room.head = head
             return head
 
+    async def until_whole(self, room: Room) -> None:
+        """Wait until the room's state is no longer partial; raises `Refusal` if that takes too long."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while room.head is not None and room.head.partial:
+                    room.is_whole.clear()
+                    await room.is_whole.wait()
+        except TimeoutError:
+            raise Refusal(
+                "M_UNKNOWN", "The members of this room are still being fetched; please try again.", status=503
+            ) from None
+
     async def counts(self, room: Room) -> dict[str, int]:
         """How many users have each membership."""
         while room.counts is None:
@@ -323,6 +416,10 @@ class Heads:
             if row is not None and (room.head is None or row.version >= room.head.version):
                 room.counts, room.counted = counts, row.version
         return room.counts
+
+    async def joined_of_server(self, room: Room, server: str, most: int = 20) -> list[str]:
+        """Some users of a server who are in the room."""
+        return await rooms_store.joined_of_server(self._database, room.nid, server, most)
 
     def settled(self, room: Room) -> None:
         """A room that a request still held was appended to: if another has taken its place here, that reads anew."""
@@ -336,12 +433,22 @@ class Heads:
         room.forget_recent()
         room.counts = None
         room.counters = None
+        room.servers = None
         room.faulted.clear()
         room.epoch += 1
+        room.is_whole.set()
 
     def heard(self, entries: Iterable[Entry]) -> None:
-        """Follow the log: a redacted event is read anew wherever a room holds it."""
+        """Follow the log: a redacted event is read anew wherever a room holds it.
+
+        So is a room whose state changed by more than an event: one that was entered, or is no longer partial.
+        """
         for entry in entries:
+            if entry.kind == Kind.STATE and entry.payload is None:
+                room = self._by_nid.get(int(entry.audience[1:]))
+                if room is not None:
+                    self.drop(room)
+                continue
             if entry.kind != Kind.REDACTION:
                 continue
             room = self._by_nid.get(int(entry.audience[1:]))
@@ -352,6 +459,13 @@ class Heads:
                 self.drop(room)
             room.forget_recent()
             room.epoch += 1
+
+
+def _is_tangled(kept: StoredEvent, before: Root, after: Root) -> bool:
+    """Whether the current state went from one root to the other otherwise than by this event alone."""
+    if not kept.event.is_state:
+        return after != before
+    return after != (before.line, before.version + 1) or (kept.state_line, kept.state_version) != before
 
 
 def _key(kept: StoredEvent) -> Key:

@@ -134,7 +134,7 @@ class History:
         if version is None:
             version = room.head.version
         rows = await timeline_store.page(self._database, room.nid, 0, version, _NEAREST)
-        events = await self._events.by_nids([row.event for row in rows])
+        events = await self._events.by_nids([row.event for row in rows if row.event is not None])
         # What arrived last need not be the deepest, where servers disagree on the order.
         return max((place_after(kept) for kept in events.values()), default=START)
 

@@ -146,7 +146,8 @@ class RoomCounters:
 class Unread:
     """Counts events as they are appended, and answers how many a user has not read."""
 
-    def __init__(self, database: Database, heads: Heads, preferences: Preferences) -> None:
+    def __init__(self, server_name: str, database: Database, heads: Heads, preferences: Preferences) -> None:
+        self._suffix = f":{server_name}"
         self._database = database
         self._heads = heads
         self._preferences = preferences
@@ -179,7 +180,8 @@ class Unread:
             self._tentative[room.nid, thread] = counter
         marks = self._marks(room, head, item, thread, facts, shared)
         reads = []
-        if event.type != MEMBER or event.state_key == event.sender:
+        # Other servers count for their own users.
+        if event.sender.endswith(self._suffix) and (event.type != MEMBER or event.state_key == event.sender):
             joins = event.type == MEMBER
             where = ALL_THREADS if joins else thread
             reads.append(ReadRow(room.nid, event.sender, where, item.version, counter))
@@ -197,6 +199,8 @@ class Unread:
         ]
 
         def may_be_notified(user_id: str) -> bool:
+            if not user_id.endswith(self._suffix):
+                return False
             member = head.state.get((MEMBER, user_id))
             return member is not None and member.event.content.get("membership") == "join"
 

@@ -18,6 +18,8 @@ class Judgement(IntEnum):
     OUTLIER = 1
     REJECTED = 2
     SOFT_FAILED = 3
+    WITHHELD = 4
+    """Accepted, and in the timeline, but not shown to clients: a redaction whose right to redact is not proven."""
 
 
 DELAYED = "*delayed"
@@ -30,6 +32,9 @@ class StoredEvent:
     `event` is what may be shown: after a redaction, the redacted form. `transaction` is (device id, transaction id)
     of the sender's own request. `received_ts` is in milliseconds since the epoch. `timeline_version` is the version of
     the room's timeline that it made, 0 if it never entered it.
+
+    `state_line` is 0 where the state before it is not known, as of an outlier. Otherwise the state after a state event
+    that was not rejected is at `state_version + 1` of that line, and after any other event it is the one before.
     """
 
     __slots__ = (
@@ -116,8 +121,8 @@ def stored(row: Row) -> StoredEvent:
     )
 
 
-async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> None:
-    """Keep new events; an event id that is known already is an error of the caller."""
+async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> int:
+    """Keep new events; answers how many were new by their ids."""
     rows = []
     for kept in events:
         event = kept.event
@@ -141,7 +146,27 @@ async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> Non
                 event.pdu_json,
             )
         )
-    await transaction.insert("events", EVENT_COLUMNS, rows)
+    return await transaction.insert("events", EVENT_COLUMNS, rows, "(event_id) DO NOTHING")
+
+
+async def bring_in(transaction: Transaction, events: Iterable[StoredEvent]) -> None:
+    """Events that were outliers have a place now, and the judgement that goes with it."""
+    for kept in events:
+        await transaction.execute(
+            "UPDATE events SET outcome = $2, state_line = $3, state_version = $4, timeline_version = $5, "
+            "received_ts = $6 WHERE nid = $1",
+            kept.nid,
+            int(kept.judgement),
+            kept.state_line,
+            kept.state_version,
+            kept.timeline_version or None,
+            kept.received_ts,
+        )
+
+
+async def judge(transaction: Transaction, nid: int, judgement: Judgement) -> None:
+    """Another judgement takes the place of an event's."""
+    await transaction.execute("UPDATE events SET outcome = $2 WHERE nid = $1", nid, int(judgement))
 
 
 async def by_nid(reader: Reader, nids: Sequence[int]) -> dict[int, StoredEvent]:
@@ -154,6 +179,12 @@ async def by_id(reader: Reader, event_id: str) -> StoredEvent | None:
     """One event by its id."""
     row = await reader.fetch_row(f"SELECT {_READ} {_FROM} WHERE e.event_id = $1", event_id)
     return stored(row) if row is not None else None
+
+
+async def by_ids(reader: Reader, event_ids: Sequence[str]) -> dict[str, StoredEvent]:
+    """Events by id; unknown ones are left out."""
+    rows = await reader.fetch(f"SELECT {_READ} {_FROM} WHERE e.event_id = ANY($1)", list(event_ids))
+    return {row[1]: stored(row) for row in rows}
 
 
 async def nids_of(reader: Reader, event_ids: Sequence[str]) -> dict[str, int]:
@@ -180,6 +211,18 @@ async def mark_redacted(transaction: Transaction, event_id: str, by: str) -> int
     return changed
 
 
+async def memberships(reader: Reader, room: int, user_id: str, most: int = 200) -> list[int]:
+    """The numbers of a user's membership events of a room, on whatever branch; the newest to arrive first."""
+    rows = await reader.fetch(
+        "SELECT nid FROM events WHERE type = 'm.room.member' AND room = $1 AND state_key = $2 "
+        "ORDER BY nid DESC LIMIT $3",
+        room,
+        user_id,
+        most,
+    )
+    return [row[0] for row in rows]
+
+
 async def history(
     reader: Reader,
     room: int,
@@ -189,13 +232,14 @@ async def history(
     backwards: bool,
     limit: int,
 ) -> list[int]:
-    """The numbers of a room's events by (depth, number), `after <= place < before`; newest first if `backwards`.
+    """The numbers of a room's accepted events by (depth, number), `after <= place < before`.
 
-    Whatever was judged of them: this reads an index and nothing else.
+    Newest first if `backwards`. This reads an index and nothing else.
     """
     order = "DESC" if backwards else "ASC"
     sql = (
-        "SELECT nid FROM events WHERE room = $1 AND (depth, nid) < ($2, $3) AND (depth, nid) >= ($4, $5) "  # noqa: S608
+        "SELECT nid FROM events WHERE outcome = 0 AND room = $1 "  # noqa: S608
+        "AND (depth, nid) < ($2, $3) AND (depth, nid) >= ($4, $5) "
         f"ORDER BY depth {order}, nid {order} LIMIT $6"
     )
     return [row[0] for row in await reader.fetch(sql, room, *before, *after, limit)]

@@ -47,3 +47,14 @@ async def children_among(reader: Reader, room: int, nids: Sequence[int]) -> set[
         "SELECT DISTINCT child FROM gaps WHERE room = $1 AND child = ANY($2)", room, list(nids)
     )
     return {row[0] for row in rows}
+
+
+async def exist(reader: Reader, room: int) -> bool:
+    """Whether the room has any gap."""
+    return await reader.fetch_value("SELECT 1 FROM gaps WHERE room = $1 LIMIT 1", room) is not None
+
+
+async def children(reader: Reader, room: int, event_id: str) -> list[int]:
+    """The numbers of the events that refer to an absent one."""
+    rows = await reader.fetch("SELECT child FROM gaps WHERE room = $1 AND event_id = $2", room, event_id)
+    return [row[0] for row in rows]

@@ -1,12 +1,12 @@
 """Rooms, the row of their heads, memberships, aliases, and clients' transaction ids."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
 
-from ranvier.store.database import Reader, Transaction
+from ranvier.store.database import Database, Reader, Transaction
 from ranvier.store.state import Root
 
 
@@ -44,6 +44,11 @@ class Membership:
 async def insert_room(transaction: Transaction, room: RoomRow) -> None:
     """A new room."""
     await transaction.insert("rooms", "nid, room_id, version", [room])
+
+
+async def add_room(transaction: Transaction, room: RoomRow) -> None:
+    """A new room, unless it is known by its id already."""
+    await transaction.insert("rooms", "nid, room_id, version", [room], "DO NOTHING")
 
 
 async def by_id(reader: Reader, room_id: str) -> RoomRow | None:
@@ -91,7 +96,9 @@ def _membership(row: Sequence[Any]) -> Membership:
     return Membership(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), stripped)
 
 
-async def set_memberships(transaction: Transaction, memberships: Sequence[Membership]) -> None:
+async def set_memberships(
+    transaction: Transaction, memberships: Sequence[Membership], *, unless_known: bool = False
+) -> None:
     """What users are in rooms from now on; each pair of user and room at most once."""
     rows = [
         (
@@ -110,10 +117,20 @@ async def set_memberships(transaction: Transaction, memberships: Sequence[Member
         "memberships",
         _MEMBERSHIP,
         rows,
-        "(user_id, room_id) DO UPDATE SET room = excluded.room, membership = excluded.membership, "
+        "(user_id, room_id) DO NOTHING"
+        if unless_known
+        else "(user_id, room_id) DO UPDATE SET room = excluded.room, membership = excluded.membership, "
         "event = excluded.event, sender = excluded.sender, forgotten = excluded.forgotten, "
         "stripped_state = excluded.stripped_state",
     )
+
+
+async def delete_memberships(transaction: Transaction, pairs: Iterable[tuple[str, str]]) -> None:
+    """Users who are nothing in rooms any more: (user, room id)."""
+    for user_id, room_id in pairs:
+        await transaction.execute(
+            "DELETE FROM memberships WHERE user_id = $1 AND room_id = $2", user_id, room_id
+        )
 
 
 async def forget(transaction: Transaction, user_id: str, room_id: str) -> bool:
@@ -152,6 +169,26 @@ async def members(reader: Reader, room: int, membership: str) -> list[str]:
         "SELECT user_id FROM memberships WHERE room = $1 AND membership = $2", room, membership
     )
     return [row[0] for row in rows]
+
+
+async def joined_of_server(reader: Reader, room: int, server: str, most: int) -> list[str]:
+    """Some users of a server who are in a room."""
+    rows = await reader.fetch(
+        "SELECT user_id FROM memberships WHERE room = $1 AND membership = 'join' AND user_id LIKE $2 LIMIT $3",
+        room,
+        f"%:{server}",
+        most,
+    )
+    # A pattern may fit more than was meant.
+    return [row[0] for row in rows if row[0].partition(":")[2] == server]
+
+
+async def membership_events(reader: Reader, room_id: str) -> dict[str, tuple[int, str]]:
+    """(number of the event, membership) of all users who are or were something in a room."""
+    rows = await reader.fetch(
+        "SELECT user_id, event, membership FROM memberships WHERE room_id = $1", room_id
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 async def member_counts(reader: Reader, room: int) -> dict[str, int]:
@@ -253,3 +290,14 @@ async def unpublish(transaction: Transaction, room: int) -> None:
 async def is_published(reader: Reader, room: int) -> bool:
     """Whether the room directory shows the room."""
     return await reader.fetch_value("SELECT 1 FROM published_rooms WHERE room = $1", room) is not None
+
+
+async def joined_servers(database: Database, room: int) -> dict[str, int]:
+    """How many joined members of the room each server has."""
+    place = "instr" if database.dialect == "sqlite" else "strpos"
+    server = f"substr(user_id, {place}(user_id, ':') + 1)"
+    rows = await database.fetch_slowly(
+        f"SELECT {server}, COUNT(*) FROM memberships WHERE room = $1 AND membership = 'join' GROUP BY {server}",  # noqa: S608
+        room,
+    )
+    return {row[0]: row[1] for row in rows}

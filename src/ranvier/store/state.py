@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import orjson
-
 from ranvier.store.database import Reader, Transaction
 from ranvier.store.tuples import slices, table_of
 
@@ -54,15 +52,17 @@ async def insert_changes(
     await transaction.insert("state_changes", _CHANGE_COLUMNS, rows)
 
 
-async def extend(transaction: Transaction, root: Root, changes: Mapping[Key, int | None]) -> Root | None:
+async def extend(
+    transaction: Transaction,
+    root: Root,
+    changes: Mapping[Key, int | None] | Sequence[tuple[Key, int | None]],
+) -> Root | None:
     """The state after changes at a line's newest version; None if the line has gone on from there already.
 
     Not for a line that a room's head is on, unless the same transaction moves the head.
     """
-    rows = [
-        (root.line, *key, root.version + place, event)
-        for place, (key, event) in enumerate(changes.items(), 1)
-    ]
+    pairs = changes.items() if isinstance(changes, Mapping) else changes
+    rows = [(root.line, *key, root.version + place, event) for place, (key, event) in enumerate(pairs, 1)]
     # Whoever has the first of the versions has them all.
     if rows and not await transaction.insert(
         "state_changes", _CHANGE_COLUMNS, rows[:1], "(line, version) DO NOTHING"
@@ -110,6 +110,17 @@ async def set_current(transaction: Transaction, rows: Sequence[tuple[int, str, s
     )
 
 
+async def add_current(transaction: Transaction, rows: Sequence[tuple[int, str, str, int]]) -> None:
+    """Current state where there is none of a key: (room, type, state_key, event's number)."""
+    await transaction.insert("current_state", "room, type, state_key, event", rows, "DO NOTHING")
+
+
+async def newest_version(reader: Reader, line: int) -> int:
+    """The newest version that a line itself has; 0 if it has none."""
+    value = await reader.fetch_value("SELECT MAX(version) FROM state_changes WHERE line = $1", line)
+    return int(value or 0)
+
+
 async def unset_current(transaction: Transaction, room: int, keys: Iterable[Key]) -> None:
     """Keys that resolution took out of the current state."""
     for kind, state_key in keys:
@@ -144,6 +155,13 @@ async def current_members(reader: Reader, room: int, user_ids: Sequence[str]) ->
         list(user_ids),
     )
     return {row[0]: row[1] for row in rows}
+
+
+async def current_value(reader: Reader, room: int, key: Key) -> int | None:
+    """The event that a key holds now."""
+    sql = "SELECT event FROM current_state WHERE room = $1 AND type = $2 AND state_key = $3"
+    value = await reader.fetch_value(sql, room, *key)
+    return int(value) if value is not None else None
 
 
 async def all_members(reader: Reader, room: int) -> dict[str, int]:
@@ -181,6 +199,21 @@ async def at(reader: Reader, root: Root, *, members: bool = True) -> dict[Key, i
             rows = await reader.fetch(f"{sql} {part} {order}", *step)
             state.update({(row[0], row[1]): row[2] for row in rows})
     return {key: event for key, event in state.items() if event is not None}
+
+
+async def members_of_server(reader: Reader, root: Root, server: str) -> list[int]:
+    """The membership events of one server's users in the state at a root."""
+    members: dict[str, int | None] = {}
+    for step in reversed(await _ancestry(reader, root)):
+        rows = await reader.fetch(
+            "SELECT state_key, event FROM state_changes WHERE line = $1 AND version <= $2 "
+            "AND type = 'm.room.member' AND state_key LIKE $3 ORDER BY version",
+            *step,
+            f"%:{server}",
+        )
+        # A pattern may fit more than was meant.
+        members.update({row[0]: row[1] for row in rows if row[0].partition(":")[2] == server})
+    return [event for event in members.values() if event is not None]
 
 
 async def after(
@@ -236,18 +269,6 @@ async def _with_parent(reader: Reader, lines: set[int]) -> set[int]:
         "SELECT line FROM state_lines WHERE line = ANY($1) AND parent_line IS NOT NULL", sorted(lines)
     )
     return {row[0] for row in rows}
-
-
-async def newest_values(reader: Reader, line: int, key: Key, most: int = 100) -> list[int]:
-    """The events that a line had for a key, the newest first."""
-    rows = await reader.fetch(
-        "SELECT event FROM state_changes WHERE line = $1 AND type = $2 AND state_key = $3 AND event IS NOT NULL "
-        "ORDER BY version DESC LIMIT $4",
-        line,
-        *key,
-        most,
-    )
-    return [row[0] for row in rows]
 
 
 async def story(
@@ -325,17 +346,3 @@ async def _since(reader: Reader, steps: Sequence[Root], start: Root) -> dict[Key
         # A line goes on with its parent's versions, so all that is newer than the start counts.
         changes.update(await changes_between(reader, step.line, start.version, step.version))
     return changes
-
-
-async def had_membership_since(
-    reader: Reader, line: int, version: int, user_id: str, membership: str
-) -> bool:
-    """Whether a user's membership became this after a version of a line, as the newest event tells."""
-    rows = await reader.fetch(
-        "SELECT e.pdu FROM state_changes s JOIN events e ON e.nid = s.event "
-        "WHERE s.line = $1 AND s.type = 'm.room.member' AND s.state_key = $2 AND s.version > $3",
-        line,
-        user_id,
-        version,
-    )
-    return any(orjson.loads(row[0])["content"].get("membership") == membership for row in rows)

@@ -8,18 +8,18 @@ from ranvier.store.state import Root
 
 
 class TimelineRow(NamedTuple):
-    """One version: the event's number, and the root of the state after it."""
+    """One version: the number of the event that made it, if one did, and the root of the state after it."""
 
     version: int
-    event: int
+    event: int | None
     root: Root
 
 
 async def page(reader: Reader, room: int, after: int, until: int, limit: int) -> list[TimelineRow]:
-    """The newest `limit` versions with an event and `after < version <= until`, oldest first."""
+    """The newest `limit` versions with `after < version <= until`, oldest first."""
     rows = await reader.fetch(
         "SELECT version, event, state_line, state_version FROM timeline "
-        "WHERE room = $1 AND version > $2 AND version <= $3 AND event IS NOT NULL ORDER BY version DESC LIMIT $4",
+        "WHERE room = $1 AND version > $2 AND version <= $3 ORDER BY version DESC LIMIT $4",
         room,
         after,
         until,

@@ -18,7 +18,7 @@ from ranvier.sync.ephemera import Ephemera
 from ranvier.sync.lazy_members import SentMembers
 from ranvier.sync.news import News, RoomNews
 from ranvier.sync.request import SyncRequest
-from ranvier.sync.sections import RoomSections
+from ranvier.sync.sections import RoomSections, lazily
 from ranvier.sync.shaping import EventShaper, events_json, object_json
 from ranvier.sync.slices import Slices
 from ranvier.sync.timelines import Gathered, Timelines
@@ -105,6 +105,8 @@ class RoomAnswers:
                     answer.invite.append((_key(membership), self._sections.invite(membership)))
             elif membership.membership == "knock":
                 answer.knock.append((_key(membership), self._sections.knock(membership)))
+            elif await self._waits_for_members(request, membership):
+                continue
             elif membership.membership == "join" or request.filter.room.include_leave:
                 works.append(await self._gather_whole(request, membership, moment, None))
                 await slices.breathe()
@@ -127,6 +129,8 @@ class RoomAnswers:
             if membership is None and changed:
                 membership = await self._forgotten(request, room_id)
             if membership is None:
+                continue
+            if await self._waits_for_members(request, membership):
                 continue
             if membership.membership == "join":
                 works.append(await self._gather_joined(request, membership, news, moment))
@@ -165,6 +169,13 @@ class RoomAnswers:
             raise LookupError(f"a membership names the room {membership.room_id}, which is not in the store")
         return room
 
+    async def _waits_for_members(self, request: SyncRequest, membership: Membership) -> bool:
+        """Whether the room is for clients only that load members lazily, as its members are still to come (MSC3902)."""
+        if membership.membership != "join" or lazily(request.filter):
+            return False
+        head = (await self._room(membership)).head
+        return head is not None and head.partial
+
     async def _gather_whole(
         self, request: SyncRequest, membership: Membership, moment: Moment, news: RoomNews | None
     ) -> _Work:
@@ -200,6 +211,10 @@ class RoomAnswers:
             before = await self._membership_before(room, request.user_id, room_news)
             if before != "join":
                 return await self._gather_whole(request, membership, moment, room_news)
+        came = room_news is not None and room_news.first <= room.completed <= room_news.last
+        if came and room.completed and not lazily(request.filter):
+            # The client heard nothing of the room before its members had come.
+            return await self._gather_whole(request, membership, moment, room_news)
         if room_news is None or room_news.last == 0:
             version = await self._timelines.version_at(room, moment.until)
             gathered = Gathered(room, version)

@@ -20,7 +20,8 @@ class Trimmed(Exception):
 class RoomNews:
     """What happened in a room: its timeline's new versions, receipts, and the numbers of events that were redacted.
 
-    `items` are the new events, if all of them were at hand, as they were when they were new.
+    `items` are the new events, if all of them were at hand, as they were when they were new. With `tangled`, the
+    room's state changed otherwise than by them alone.
     """
 
     first: int = 0
@@ -28,6 +29,7 @@ class RoomNews:
     items: list[TimelineItem] = field(default_factory=list)
     receipts: list[Entry] = field(default_factory=list)
     redacted: set[int] = field(default_factory=set)
+    tangled: bool = False
 
     def add(self, entry: Entry) -> None:
         """Take in an entry about the room."""
@@ -35,7 +37,9 @@ class RoomNews:
             version = int(entry.ref)
             self.first = self.first or version
             self.last = version
-            if entry.payload is not None:
+            if entry.kind == Kind.STATE:
+                self.tangled = True
+            elif entry.payload is not None:
                 self.items.append(entry.payload)
         elif entry.kind == Kind.RECEIPT:
             self.receipts.append(entry)
@@ -43,8 +47,8 @@ class RoomNews:
             self.redacted.add(int(entry.ref))
 
     def at_hand(self) -> bool:
-        """Whether `items` holds every new version."""
-        return len(self.items) == self.last - self.first + 1
+        """Whether `items` holds every new version, and tells all that changed."""
+        return not self.tangled and len(self.items) == self.last - self.first + 1
 
 
 @dataclass(slots=True)

@@ -76,7 +76,7 @@ class RoomSections:
             users = _named_users(gathered) | {request.user_id}
             state.update(await self._timelines.members_at(gathered.room, gathered.state_end, users))
         if not request.use_state_after:
-            state = gathered.state_before(state)
+            state = await self._timelines.before_timeline(gathered, state)
             if sent is not None:
                 keep = {(MEMBER, user) for user in users}
                 state = {key: kept for key, kept in state.items() if key[0] != MEMBER or key in keep}
@@ -88,17 +88,21 @@ class RoomSections:
         """The state that changed between the reader's token and the timeline, or its end."""
         wanted = request.filter.room.state
         until = gathered.state_end if request.use_state_after else min(gathered.start, gathered.state_end)
-        at_hand = bool(gathered.items) and gathered.items[0].version == first
+        at_hand = bool(gathered.items) and gathered.items[0].version == first and not gathered.tangled
         state: State = {}
-        if not at_hand:
-            state = await self._timelines.changes(gathered.room, first - 1, until)
-        shown = {one.item.version for one in gathered.timeline}
-        for item in gathered.items:
-            event = item.kept.event
-            if event.state_key is None or item.version > gathered.state_end:
-                continue
-            if item.version <= until or item.version not in shown:
-                state[event.type, event.state_key] = item.kept
+        if gathered.tangled or not gathered.items:
+            # Branches met: what changed shows only by comparing.
+            changed = await self._timelines.changes(gathered.room, first - 1, gathered.state_end)
+            shown_nids = {one.item.kept.nid for one in gathered.timeline}
+            state = {
+                key: kept
+                for key, kept in changed.items()
+                if request.use_state_after or kept.nid not in shown_nids
+            }
+        else:
+            if not at_hand:
+                state = await self._timelines.changes(gathered.room, first - 1, until)
+            _add_changes(gathered, state, until)
         if sent is not None:
             state.update(await self._missing_members(request, gathered, state, sent))
         self._take_state(gathered, state, wanted, sent, token)
@@ -126,7 +130,7 @@ class RoomSections:
             return {}
         members = await self._timelines.members_at(gathered.room, gathered.state_end, users)
         if not request.use_state_after:
-            members = gathered.state_before(members)
+            members = await self._timelines.before_timeline(gathered, members)
         redundant = request.filter.room.state.include_redundant_members
         return {
             key: kept
@@ -176,6 +180,17 @@ class RoomSections:
     def knock(self, membership: Membership) -> bytes:
         """What one who knocks sees of a room."""
         return object_json([(b'"knock_state"', _stripped(membership))])
+
+
+def _add_changes(gathered: Gathered, state: State, until: int) -> None:
+    """What the events changed up to a version, and what those changed after it that the timeline does not show."""
+    shown = {one.item.version for one in gathered.timeline}
+    for item in gathered.items:
+        event = item.kept.event
+        if event.state_key is None or item.version > gathered.state_end:
+            continue
+        if item.version <= until or item.version not in shown:
+            state[event.type, event.state_key] = item.kept
 
 
 def lazily(wanted: Filter) -> bool:

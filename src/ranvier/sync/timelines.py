@@ -40,7 +40,7 @@ class Shown:
 class Gathered:
     """What a room has for a reader: `version` is the room's at the end of the timeline.
 
-    `items` are all versions from some point, at or before the timeline's start, to the end, shown or not.
+    `items` are all versions with an event from some point, at or before the timeline's start, to the end, shown or not.
     `stay_end` is the version with which the reader left, after which the room's state is none of their concern: the
     timeline may go on with a ban. `summary` is given where it may have changed.
     """
@@ -65,8 +65,16 @@ class Gathered:
         """The last version whose state the reader may know."""
         return self.version if self.stay_end is None else min(self.version, self.stay_end)
 
+    @property
+    def tangled(self) -> bool:
+        """Whether the room's state changed otherwise than by the events of `items` alone."""
+        if any(item.tangled for item in self.items):
+            return True
+        versions = [item.version for item in self.items]
+        return bool(versions) and self.version - versions[0] + 1 != len(versions)
+
     def state_before(self, state: State) -> State:
-        """The state with which the timeline leads to `state`, the one at `state_end`.
+        """The state with which the timeline leads to `state`, the one at `state_end`, unless it is `tangled`.
 
         What is changed by an event that the timeline does not show is in it as it is at the end.
         """
@@ -147,11 +155,12 @@ class Timelines:
             page = await self._page(room, below, max(limit, DEFAULT_LIMIT if wanted.wants_all() else _PAGE))
             if not page:
                 break
-            items = [*page, *items]
-            below = page[0].version - 1
+            connected, has_gap = _after_gap(page)
+            items = [*connected, *items]
+            below = connected[0].version - 1
             gathered.timeline, cut = await self._show(room, user_id, items, wanted, own)
-            gathered.limited = not blocked and (cut or below > 0 or len(gathered.timeline) > limit)
-            if cut or len(gathered.timeline) >= limit:
+            gathered.limited = not blocked and (cut or has_gap or below > 0 or len(gathered.timeline) > limit)
+            if cut or has_gap or len(gathered.timeline) >= limit:
                 break
         gathered.timeline = gathered.timeline[-limit:] if limit else []
         self._place_prev_batch(gathered, items)
@@ -166,16 +175,19 @@ class Timelines:
         """
         gathered = Gathered(room, until)
         limit = self._limit(wanted)
+        items: Sequence[TimelineItem]
         if news.at_hand():
             items = [item for item in await self._as_they_are(news) if item.version <= until]
         else:
             items = await self._heads.timeline(
                 room, until=until, after=news.first - 1, limit=max(limit, _PAGE)
             )
+        # Rows without an event are not counted: fewer than were asked for are all.
+        complete = len(items) < max(limit, _PAGE) or items[0].version == news.first
+        items, has_gap = _after_gap(items)
         shown, cut = await self._show(room, user_id, items, wanted, own)
-        complete = not items or items[0].version == news.first
         blocked = _blocks_all(wanted, room)
-        gathered.limited = not blocked and (cut or len(shown) > limit or not complete)
+        gathered.limited = not blocked and (cut or has_gap or len(shown) > limit or not complete)
         gathered.timeline = shown[-limit:] if limit else []
         self._place_prev_batch(gathered, items)
         return gathered
@@ -257,6 +269,27 @@ class Timelines:
         events = await self._events.by_nids(list(nids.values()))
         return {key: events[nid] for key, nid in nids.items()}
 
+    async def before_timeline(self, gathered: Gathered, state: State) -> State:
+        """The state with which the timeline leads to `state`, the one at `state_end`.
+
+        Where branches met, a key is taken back only if it holds an event that the timeline shows: all else is as it is
+        at the end, since no event of the timeline would bring it about.
+        """
+        if not gathered.tangled:
+            return gathered.state_before(state)
+        shown = {one.item.kept.nid for one in gathered.timeline if one.item.version <= gathered.state_end}
+        keys = [key for key, kept in state.items() if kept.nid in shown]
+        if not keys:
+            return state
+        root = await timeline_store.root_at(self._database, gathered.room.nid, gathered.start)
+        if root is None:
+            first = gathered.timeline[0].item.kept
+            root = Root(first.state_line, first.state_version)
+        nids = await state_store.keys_at(self._database, root, keys)
+        events = await self._events.by_nids(list(nids.values()))
+        earlier = {key: kept for key, kept in state.items() if key not in keys}
+        return earlier | {key: events[nid] for key, nid in nids.items()}
+
     async def members_at(self, room: Room, version: int, user_ids: Iterable[str]) -> State:
         """The memberships of some users after a version."""
         head: Head = await self._heads.fault_in(room, user_ids)
@@ -308,6 +341,14 @@ class Timelines:
 def _blocks_all(wanted: EventFilter, room: Room) -> bool:
     """Whether nothing of the room can pass, however much of it were given."""
     return not wanted.wants_room(room.room_id) or (wanted.limit != 0 and wanted.wants_none())
+
+
+def _after_gap(items: Sequence[TimelineItem]) -> tuple[Sequence[TimelineItem], bool]:
+    """What comes after the newest gap among the items, and whether there is one."""
+    for place in range(len(items) - 1, -1, -1):
+        if items[place].after_gap:
+            return items[place:], True
+    return items, False
 
 
 def _is_heard(event: Event, ignored: frozenset[str]) -> bool:

@@ -1,0 +1,200 @@
+"""The end of a partial join: the members that the peer left out have come (MSC3706, MSC3902).
+
+They go beneath all that happened since: onto the line that the state before the join began with. So each state of the
+room holds them, without a row of it being written anew. Then what was judged meanwhile is judged again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial as bind
+from typing import Final, TypeVar
+
+import orjson
+
+from ranvier.protocol.events import Event
+from ranvier.protocol.receipt_checks import judge
+from ranvier.protocol.refusal import Refusal
+from ranvier.rooms.auth_index import Slowly
+from ranvier.rooms.events import Events
+from ranvier.rooms.heads import MEMBER, Head, Heads, Room
+from ranvier.rooms.outliers import Outliers
+from ranvier.rooms.plans import Plans
+from ranvier.rooms.resolving import StateAt
+from ranvier.rooms.writing import Stale, membership_of
+from ranvier.store import events as events_store
+from ranvier.store import partial_rooms as partial_store
+from ranvier.store import rooms as rooms_store
+from ranvier.store import state as state_store
+from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.events import Judgement, StoredEvent
+from ranvier.store.log import Kind, room_audience
+from ranvier.store.state import Key, Root
+from ranvier.store.writer import Writer
+
+_SLICE: Final = 2_000
+_PAGE: Final = 100
+_TRIES: Final = 20
+_Row = TypeVar("_Row")
+
+
+class Completing:
+    """Brings the rest of the state into rooms that are partial."""
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        heads: Heads,
+        events: Events,
+        outliers: Outliers,
+        plans: Plans,
+    ) -> None:
+        self._reader = Slowly(database)
+        self._writer = writer
+        self._heads = heads
+        self._events = events
+        self._outliers = outliers
+        self._plans = plans
+
+    async def incomplete(self) -> list[str]:
+        """The ids of the rooms that are partial, to go on with after a restart."""
+        return await partial_store.incomplete(self._reader)
+
+    async def complete(self, room: Room, state: Sequence[Event], auth_chain: Sequence[Event]) -> None:
+        """The whole state before the join that a partial room began with has come: what was judged is judged again.
+
+        Does nothing in a room that is complete already.
+        """
+        standing = await partial_store.get(self._reader, room.nid)
+        if standing is None or standing.completed is not None:
+            return
+        kept = await self._outliers.keep_in(room.nid, room.version, room.room_id, [*auth_chain, *state])
+        told = {
+            (one.type, one.state_key): kept[one.event_id]
+            for one in state
+            if one.state_key is not None
+            and one.event_id in kept
+            and kept[one.event_id].judgement is not Judgement.REJECTED
+        }
+        await self._write_beneath(standing.base_line, told)
+        for _ in range(_TRIES):
+            try:
+                await self._finish(room, standing.join, told)
+            except Stale:
+                self._heads.drop(room)
+                continue
+            self._heads.drop(room)
+            return
+        raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
+
+    async def _write_beneath(self, line: int, told: Mapping[Key, StoredEvent]) -> None:
+        newest = await state_store.newest_version(self._reader, line)
+        known = await state_store.at(self._reader, Root(line, newest))
+        rows = [
+            (line, *key, newest + place, kept.nid)
+            for place, (key, kept) in enumerate(((k, one) for k, one in told.items() if k not in known), 1)
+        ]
+        for part in _portions(rows):
+            await self._writer.run(bind(state_store.insert_changes, rows=part))
+
+    async def _finish(self, room: Room, join: int, told: Mapping[Key, StoredEvent]) -> None:
+        head = await self._heads.fault_in(room, ())
+        standing = await state_store.at(self._reader, head.root)
+        current = await state_store.current(self._reader, room.nid)
+        missing = {key: nid for key, nid in standing.items() if key not in current}
+        by_nid = {kept.nid: kept for kept in told.values()}
+        by_nid |= await self._events.by_nids([nid for nid in missing.values() if nid not in by_nid])
+        for part in _portions([(room.nid, *key, nid) for key, nid in missing.items()]):
+            await self._writer.run(bind(state_store.add_current, rows=part))
+        memberships = [
+            membership_of(room.room_id, by_nid[nid]) for (kind, _), nid in missing.items() if kind == MEMBER
+        ]
+        for members in _portions(memberships):
+            await self._writer.run(bind(rooms_store.set_memberships, memberships=members, unless_known=True))
+        wrong = await self._judge_again(room, join, head)
+        await self._writer.run(bind(_write_end, room=room, head=head, wrong=wrong))
+        for kept in wrong:
+            self._events.forget(kept.nid)
+
+    async def _judge_again(self, room: Room, join: int, head: Head) -> list[StoredEvent]:
+        """Events since the join that the whole state before them does not allow, the oldest first."""
+        first = (await self._events.by_nids([join]))[join].timeline_version
+        wrong: list[StoredEvent] = []
+        after = first
+        while after < head.version:
+            until = min(after + _PAGE, head.version)
+            for item in await self._heads.timeline(room, until=until, after=after, limit=_PAGE):
+                if not await self._is_allowed(room, item.kept):
+                    wrong.append(item.kept)
+            after = until
+        return wrong
+
+    async def _is_allowed(self, room: Room, kept: StoredEvent) -> bool:
+        before = StateAt(Root(kept.state_line, kept.state_version))
+        auth_events = await self._events.by_ids(kept.event.auth_events)
+        failure = judge(
+            kept.event,
+            auth_events={event_id: one.event for event_id, one in auth_events.items()},
+            rejected={e for e, one in auth_events.items() if one.judgement is Judgement.REJECTED},
+            state_before=await self._plans.state_for(room, kept.event, before),
+            current_state=None,
+        )
+        return failure is None
+
+
+async def _write_end(
+    transaction: Transaction, *, room: Room, head: Head, wrong: Sequence[StoredEvent]
+) -> None:
+    """The version of the timeline that brings the rest; events that were wrong are taken out of what is shown."""
+    version = head.version + 1
+    undone = await _undone(transaction, room.nid, wrong)
+    root = Root(head.root.line, head.root.version + len(undone))
+    extremities = orjson.dumps([kept.nid for kept in head.extremities]).decode()
+    if not await rooms_store.insert_timeline(transaction, [(room.nid, version, None, *root, extremities)]):
+        raise Stale
+    await partial_store.complete(transaction, room.nid, version)
+    for kept in wrong:
+        await events_store.judge(transaction, kept.nid, Judgement.SOFT_FAILED)
+    changes = [
+        (root.line, *key, head.root.version + place, nid)
+        for place, (key, nid) in enumerate(undone.items(), 1)
+    ]
+    await state_store.insert_changes(transaction, changes)
+    back = {key: nid for key, nid in undone.items() if nid is not None}
+    await state_store.set_current(transaction, [(room.nid, *key, nid) for key, nid in back.items()])
+    await state_store.unset_current(transaction, room.nid, undone.keys() - back.keys())
+    await _write_members(transaction, room, undone)
+    transaction.announce(Entry(Kind.STATE, room_audience(room.nid), str(version)))
+
+
+async def _undone(transaction: Transaction, room: int, wrong: Sequence[StoredEvent]) -> dict[Key, int | None]:
+    """What the current state falls back to where it holds events that were wrong."""
+    undone: dict[Key, int | None] = {}
+    # The newest first: each falls back to what was before it, which may be wrong as well.
+    for kept in reversed(wrong):
+        event = kept.event
+        if event.state_key is None:
+            continue
+        key = (event.type, event.state_key)
+        holds = undone[key] if key in undone else await state_store.current_value(transaction, room, key)
+        if holds == kept.nid:
+            root = Root(kept.state_line, kept.state_version)
+            [undone[key]] = await state_store.values_at(transaction, [(root, key)])
+    return undone
+
+
+async def _write_members(transaction: Transaction, room: Room, undone: Mapping[Key, int | None]) -> None:
+    """What users are again, or no longer."""
+    members = {user_id: nid for (kind, user_id), nid in undone.items() if kind == MEMBER}
+    events = await events_store.by_nid(transaction, [nid for nid in members.values() if nid is not None])
+    await rooms_store.set_memberships(
+        transaction, [membership_of(room.room_id, one) for one in events.values()]
+    )
+    gone = [(user_id, room.room_id) for user_id, nid in members.items() if nid is None]
+    await rooms_store.delete_memberships(transaction, gone)
+    for user_id in members:
+        transaction.announce(Entry(Kind.MEMBERSHIP, user_id, room.room_id))
+
+
+def _portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    for start in range(0, len(rows), _SLICE):
+        yield rows[start : start + _SLICE]
