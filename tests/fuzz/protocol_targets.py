@@ -20,12 +20,14 @@ from ranvier.protocol import (
     invite_permission,
     join_rules,
     policy_server,
+    presence,
     property_paths,
     push_rule_changes,
     push_rules,
     relations,
     room_summaries,
     server_acl,
+    server_discovery,
     server_keys,
     space_hierarchy,
     unpadded_base64,
@@ -209,6 +211,30 @@ def keys_of_server(data: bytes) -> None:
         assert server_keys.is_cosigned(document, KEY.server_name, KEYS[KEY.server_name]) in (True, False)
 
 
+def well_known(data: bytes) -> None:
+    """The first line is how long the document counts, the rest the document."""
+    headers, _, body = data.partition(b"\n")
+    for name in ("cache-control", "expires"):
+        lifetime = server_discovery.lifetime_of({name: headers.decode("latin-1")}, 1_000_000)
+        assert server_discovery.SHORTEST_LIFETIME_MS <= lifetime <= server_discovery.LONGEST_LIFETIME_MS
+    delegated = server_discovery.parse_well_known(body)
+    discovery = server_discovery.Discovery("one.example")
+    assert isinstance(discovery.next_step(), server_discovery.NeedWellKnown)
+    discovery.tell_well_known(delegated)
+    while not isinstance(step := discovery.next_step(), server_discovery.Route):
+        assert isinstance(step, server_discovery.NeedSrv)
+        discovery.tell_srv([])
+    assert step.targets
+    assert all(0 <= target.port <= 65_535 for target in step.targets)
+
+
+def presence_edu(data: bytes) -> None:
+    content = lax_json_of(data)
+    if isinstance(content, dict):
+        for update in presence.read_updates(content, "one.example"):
+            assert update.user_id.endswith(":one.example")
+
+
 def acl(data: bytes) -> None:
     """The first line is a server name, the rest the content of an `m.room.server_acl`."""
     name, _, content = data.partition(b"\n")
@@ -315,6 +341,8 @@ def hierarchy(data: bytes) -> None:
 ITS_OWN = "its own error or a value, never anything else"
 
 PROTOCOL_TARGETS = (
+    Target("well_known", "any document leads to a route whose ports exist, for a bounded time", well_known),
+    Target("presence", "any content is read; only users of the origin come out", presence_edu),
     Target(
         "canonical_json",
         f"decode and check: {ITS_OWN}; what passes is written as Python's json does",

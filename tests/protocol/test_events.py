@@ -123,6 +123,7 @@ def test_what_is_no_object_is_no_event(pdu: Any) -> None:
         {"signatures": {"a": 1}}, {"signatures": {"a": {"b": 1}}}, {"prev_events": {}}, {"prev_events": [1]},
         {"auth_events": ["!a"]}, {"auth_events": [["$a"]]}, {"prev_events": [["$a:b", "hash"]]},
         {"type": "t" * 256}, {"state_key": "s" * 256}, {"sender": "@" + "s" * 255 + ":b"}, {"room_id": "!" + "r" * 255},
+        {"unsigned": None}, {"unsigned": []}, {"unsigned": "x"},
     ],
     ids=repr,
 )  # fmt: skip
@@ -176,6 +177,19 @@ def test_an_event_has_at_most_65536_bytes() -> None:
     assert caught.value.errcode == "M_TOO_LARGE"
     with pytest.raises(BadEvent):
         events.parse({**event.pdu, "x": 1}, ROOM_VERSIONS["11"])
+
+
+@pytest.mark.parametrize("version", versions_with(event_id_is_hash=True))
+def test_an_event_that_is_named_by_its_hash_holds_no_name(version: str) -> None:
+    pdu = build(ROOM_VERSIONS[version]).pdu
+    with pytest.raises(BadEvent):
+        events.parse({**pdu, "event_id": "$x:one.example"}, ROOM_VERSIONS[version])
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_depth_is_capped_where_all_servers_take_it(version: str) -> None:
+    assert build(ROOM_VERSIONS[version], depth=2**53 - 1).depth == 2**53 - 1
+    assert build(ROOM_VERSIONS[version], depth=2**60).depth == 2**53 - 1
 
 
 @pytest.mark.parametrize("key", ["type", "state_key"])
@@ -263,11 +277,6 @@ def test_new_rooms_drop_events_with_floats() -> None:
     for version in versions_with(strict_json=True):
         with pytest.raises(BadEvent):
             events.parse(event.pdu, ROOM_VERSIONS[version])
-
-
-def test_depth_is_capped_where_the_version_says() -> None:
-    assert build(ROOM_VERSIONS["5"], depth=2**64).depth == 2**63 - 1
-    assert build(ROOM_VERSIONS["6"], depth=2**64).depth == 2**53 - 1
 
 
 @pytest.mark.parametrize("version", versions_with(references_with_hashes=True))

@@ -27,6 +27,10 @@ MAX_AUTH_EVENTS: Final = 10
 MAX_BUILT_NESTING: Final = 100
 """Arrays and objects within each other in an event made here: fewer than are accepted from peers."""
 
+MAX_BUILT_DEPTH: Final = 2**53 - 1
+"""COMPAT(synapse, 1.163): room versions 1 to 5 allow 2^63-1, but it drops what is deeper than this."""
+
+_LEAST_64_BIT: Final = -(2**63)
 _GREATEST_64_BIT: Final = 2**63 - 1
 
 
@@ -116,6 +120,8 @@ def parse(pdu: Any, version: RoomVersion) -> Event:
     if not isinstance(pdu, dict):
         raise BadEvent("An event is a JSON object.")
     if "unsigned" in pdu:
+        if not isinstance(pdu["unsigned"], dict):
+            raise BadEvent("unsigned must be an object.")
         pdu = {key: value for key, value in pdu.items() if key != "unsigned"}
     try:
         canonical_json.check(pdu, strict=version.strict_json)
@@ -148,7 +154,7 @@ def build(
 
     `content` is kept, not copied: it must not be changed afterwards. `room_id` is left out of a create event
     whose ID becomes the room's. Rooms of versions 1 and 2 write the SHA-256 reference hash of each previous
-    and auth event (unpadded Base64, by event ID): `reference_hashes`. Depth is capped as the version asks.
+    and auth event (unpadded Base64, by event ID): `reference_hashes`. Depth is capped.
 
     Raises BadEvent with an errcode for content that cannot be sent.
     """
@@ -157,7 +163,7 @@ def build(
     pdu: dict[str, Any] = {
         "auth_events": list(auth_events),
         "content": content,
-        "depth": min(depth, version.max_depth),
+        "depth": min(depth, MAX_BUILT_DEPTH),
         "origin_server_ts": origin_server_ts,
         "prev_events": list(prev_events),
         "sender": sender,
@@ -357,11 +363,14 @@ def _check_format(pdu: dict[str, Any], version: RoomVersion) -> None:
     if not isinstance(pdu.get("content"), dict):
         raise BadEvent("content must be an object.")
     _check_integer("depth", pdu.get("depth"), 0, version.max_depth)
-    _check_integer("origin_server_ts", pdu.get("origin_server_ts"), -_GREATEST_64_BIT, _GREATEST_64_BIT)
+    _check_integer("origin_server_ts", pdu.get("origin_server_ts"), _LEAST_64_BIT, _GREATEST_64_BIT)
     _check_hashes_and_signatures(pdu)
     _check_references("prev_events", pdu.get("prev_events"), MAX_PREV_EVENTS, version)
     _check_references("auth_events", pdu.get("auth_events"), MAX_AUTH_EVENTS, version)
-    if not version.event_id_is_hash:
+    if version.event_id_is_hash:
+        if "event_id" in pdu:
+            raise BadEvent("An event of this room version does not hold its own event_id.")
+    else:
         event_id = pdu.get("event_id")
         if not isinstance(event_id, str):
             raise BadEvent("event_id must be a string.")
