@@ -1,7 +1,12 @@
 """What other servers can rely on being sent."""
 
-from tests.federation.conftest import Place
+from typing import Any
+
+from tests.federation.conftest import ServedPlace as Place
 from tests.server import UserClient
+
+from ranvier.federation.destinations import share_of
+from ranvier.store import sending
 
 BOB = "@bob:b.test"
 CAROL = "@carol:c.test"
@@ -102,3 +107,89 @@ async def test_a_server_with_which_this_one_does_not_federate_is_sent_nothing(pl
     await alice.send(room_id, "hello")
     await place.network.until(lambda: b.bodies() == ["hello"])
     assert denied.attempts == 0
+
+
+async def test_a_server_away_for_longer_than_the_log_reaches_back_gets_everything_room_by_room(place: Place):
+    b, c = place.network.peer("b.test", away=True), place.network.peer("c.test")
+    alice = await place.server.register("alice")
+    rooms = [await public_room(alice) for _ in range(3)]
+    for room_id in rooms:
+        await place.member(room_id, BOB)
+        await place.member(room_id, CAROL)
+        for number in range(30):
+            await alice.send(room_id, str(number))
+    await place.member(rooms[2], BOB, "leave", by=alice.user_id)
+    await alice.send(rooms[2], "not for b")
+    await place.network.until(lambda: len(c.bodies()) == 91 and b.attempts > 0)
+    await place.stop()
+    await place.trim_log()
+    b.away = False
+    await place.start()
+    await place.network.until(lambda: len(b.bodies()) == 90)
+    for room_id in rooms:
+        said = [pdu for pdu in b.pdus if pdu["room_id"] == room_id and pdu["type"] == "m.room.message"]
+        assert [pdu["content"]["body"] for pdu in said] == [str(number) for number in range(30)]
+    last = b.pdus[-1]
+    assert (last["state_key"], last["content"]["membership"]) == (BOB, "leave")
+    await alice.send(rooms[0], "and on")
+    await place.network.until(lambda: b.bodies()[-1] == "and on")
+
+
+async def test_what_a_server_refuses_as_a_whole_is_narrowed_down_and_the_rest_arrives(place: Place):
+    b = place.network.peer("b.test", away=True)
+    alice = await place.server.register("alice")
+    room_id = await public_room(alice)
+    await place.member(room_id, BOB)
+    await alice.send(room_id, "0")
+    await place.network.until(lambda: b.attempts > 0)
+    for number in range(1, 20):
+        await alice.send(room_id, str(number))
+
+    def judge(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        said = [pdu["content"].get("body") for pdu in body["pdus"]]
+        return (400, {"errcode": "M_BAD_JSON"}) if "7" in said else (200, {"pdus": {}})
+
+    b.judge = judge
+    b.away = False
+    place.impatient()
+    expected = [str(number) for number in range(20) if number != 7]
+    await place.network.until(lambda: b.bodies() == expected)
+
+
+async def test_several_processes_share_the_destinations(place: Place):
+    names = [f"s{number}.test" for number in range(20)]
+    peers = [place.network.peer(name) for name in names]
+    await place.stop()
+    await place.start(is_mine=lambda share: share % 2 == 0)
+    alice = await place.server.register("alice")
+    room_id = await public_room(alice)
+    for name in names:
+        await place.member(room_id, f"@u:{name}")
+    await alice.send(room_id, "hello")
+    mine = [peer for peer in peers if share_of(peer.name) % 2 == 0]
+    assert 0 < len(mine) < 20
+    await place.network.until(lambda: all(peer.bodies() for peer in mine))
+    assert not [peer for peer in peers if peer not in mine and peer.attempts]
+    await place.stop()
+    # What the other process did not send yet, whoever takes its shares over sends.
+    await place.start()
+    await place.network.until(lambda: all(peer.bodies() for peer in peers))
+
+
+async def test_a_destination_that_is_up_to_date_has_no_row(place: Place):
+    b, c = place.network.peer("b.test"), place.network.peer("c.test", away=True)
+    alice = await place.server.register("alice")
+    room_id = await public_room(alice)
+    await place.member(room_id, BOB)
+    await place.member(room_id, CAROL)
+    await alice.send(room_id, "hello")
+    await place.network.until(lambda: bool(b.bodies() and c.attempts))
+    await place.stop()
+    database = place.composition.ground.database
+    assert [lag.destination for lag in await sending.read_lags(database)] == ["c.test"]
+    c.away = False
+    await place.start()
+    await place.network.until(lambda: bool(c.bodies()))
+    await place.rest()
+    await place.stop()
+    assert await sending.read_lags(database) == []

@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from tests.federation.conftest import Place
+from tests.federation.conftest import ServedPlace as Place
 from tests.http_client import path_of
 from tests.server import UserClient
 
@@ -110,8 +110,10 @@ async def test_a_server_that_missed_changes_is_told_in_a_way_that_makes_it_ask(p
         (await alice.put(path, json={"display_name": name})).ok()
     await place.network.until(lambda: b.attempts > 0)
     b.away = False
-    await place.network.until(lambda: bool(b.edus_of("m.device_list_update")))
-    newest = b.edus_of("m.device_list_update")[-1]
+    await place.network.until(lambda: len(b.edus_of("m.device_list_update")) == 2)
+    # The first was on its way when the server went; of all that came later the last stands.
+    on_its_way, newest = b.edus_of("m.device_list_update")
+    assert on_its_way["stream_id"] < 3
     assert (newest["stream_id"], newest["prev_id"]) == (4, [3])
 
 
@@ -162,8 +164,8 @@ async def test_messages_to_devices_wait_for_a_server_that_is_away_also_through_a
     await place.network.until(lambda: bool(b.bodies()))
     found = [content["messages"][BOB]["PHONE"]["number"] for content in b.edus_of("m.direct_to_device")]
     assert found == list(range(150)), "keys arrive before what they open"
-    ground = place.server.composition.ground
-    await place.stop()
+    await place.rest()
+    ground = place.composition.ground
     assert await ground.database.fetch_value("SELECT COUNT(*) FROM outgoing_to_device") == 0
 
 
@@ -192,3 +194,42 @@ async def test_cross_signing_keys_are_told(place: Place):
     (content,) = b.edus_of("m.signing_key_update")
     assert content["user_id"] == alice.user_id
     assert content["master_key"]["keys"] == master["keys"]
+
+
+async def test_typing_goes_out_begun_and_ended(place: Place):
+    b = place.network.peer("b.test")
+    alice = await place.server.register("alice")
+    room_id = await shared_room(place, alice)
+    path = path_of("_matrix/client/v3/rooms", room_id, "typing", alice.user_id)
+    for count, typing in enumerate((True, False, True)):
+        (await alice.put(path, json={"typing": typing, "timeout": 20_000})).ok()
+        await place.network.until(lambda count=count: len(b.edus_of("m.typing")) > count)
+    said = [
+        {"room_id": room_id, "user_id": alice.user_id, "typing": typing} for typing in (True, False, True)
+    ]
+    assert b.edus_of("m.typing") == said
+
+
+async def test_presence_goes_to_servers_that_share_a_room(place: Place):
+    b, c = place.network.peer("b.test"), place.network.peer("c.test")
+    alice = await place.server.register("alice")
+    await shared_room(place, alice)
+    path = path_of("_matrix/client/v3/presence", alice.user_id, "status")
+    (await alice.put(path, json={"presence": "online", "status_msg": "here"})).ok()
+    await place.network.until(lambda: bool(b.edus_of("m.presence")))
+    (said,) = b.edus_of("m.presence")[-1]["push"]
+    assert (said["user_id"], said["presence"], said["status_msg"]) == (alice.user_id, "online", "here")
+    assert c.attempts == 0
+
+
+async def test_what_was_true_for_a_moment_is_not_told_later(place: Place):
+    b = place.network.peer("b.test", away=True)
+    alice = await place.server.register("alice")
+    room_id = await shared_room(place, alice)
+    path = path_of("_matrix/client/v3/rooms", room_id, "typing", alice.user_id)
+    (await alice.put(path, json={"typing": True})).ok()
+    await place.network.until(lambda: b.attempts == 2)
+    b.away = False
+    await alice.send(room_id, "sent")
+    await place.network.until(lambda: bool(b.bodies()))
+    assert b.edus_of("m.typing") in ([], [{"room_id": room_id, "user_id": alice.user_id, "typing": False}])

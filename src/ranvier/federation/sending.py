@@ -7,8 +7,8 @@ again. Source: server-server API, "Transactions".
 import asyncio
 import heapq
 import logging
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from ranvier.federation.destinations import Destination, Destinations
 from ranvier.federation.handing_over import HandingOver
@@ -21,6 +21,8 @@ from ranvier.store.database import Entry
 _KEEP_S: Final = 1.0
 """Between two times at which positions are kept."""
 _AGAIN_S: Final = 1.0
+_LAST_S: Final = 2.0
+"""For so long a process that stops waits for answers."""
 _TRIES: Final = 5
 """An entry of the log that can't be looked at is left out after so many times."""
 
@@ -49,6 +51,7 @@ class Sending:
         self._due: list[tuple[float, str]] = []
         self._clock: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._always: list[asyncio.Task[None]] = []
         self._is_running = False
         destinations.when_woken(self.wake)
 
@@ -59,21 +62,27 @@ class Sending:
         self._is_running = True
         for destination in self._destinations:
             self.wake(destination)
-        self._begin(self._follow(), "federation-routing")
-        self._begin(self._keep(), "federation-positions")
+        loop = asyncio.get_running_loop()
+        self._always = [
+            loop.create_task(self._follow(), name="federation-routing"),
+            loop.create_task(self._keep(), name="federation-positions"),
+        ]
         self._news.set()
 
     async def stop(self) -> None:
-        """Send no more; what was on its way is sent again after the next start."""
+        """Send no more; what is not taken at once is sent again after the next start."""
         if not self._is_running:
             return
         self._is_running = False
         if self._clock is not None:
             self._clock.cancel()
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in self._always:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._always, *self._tasks, return_exceptions=True)
         await self._positions.keep(self._routing.position, all_of_them=True)
 
     def heard(self, entries: Sequence[Entry]) -> None:
@@ -135,7 +144,9 @@ class Sending:
     def _let_go(self) -> None:
         while self._is_running and (destination := self._lanes.next()) is not None:
             destination.sending = True
-            self._begin(self._send(destination), "federation-sending")
+            task = asyncio.get_running_loop().create_task(self._send(destination), name="federation-sending")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     # One transaction
 
@@ -175,11 +186,6 @@ class Sending:
         self._let_go()
 
     # What goes on all the time
-
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _follow(self) -> None:
         failed_at, failures = -1, 0

@@ -11,6 +11,7 @@ from ranvier.federation.handing_over import Deliver, HandingOver
 from ranvier.federation.lanes import Lanes
 from ranvier.federation.local_events import LocalEvents
 from ranvier.federation.outbox import Outbox
+from ranvier.federation.outgoing_ephemera import OutgoingEphemera
 from ranvier.federation.positions import Positions
 from ranvier.federation.routing import Feed, Routing
 from ranvier.federation.sending import Sending
@@ -22,8 +23,10 @@ from ranvier.remote.client import FederationClient
 from ranvier.remote.transactions import send_transaction
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads
+from ranvier.rooms.presence import Presences
 from ranvier.rooms.receipts import Receipts
 from ranvier.rooms.servers import Servers
+from ranvier.rooms.typing import Typing
 from ranvier.store.database import Database
 from ranvier.store.writer import Writer
 
@@ -54,6 +57,9 @@ def add_sending(
     handing_over = parts.add(HandingOver(_deliver(parts.get(FederationClient)), back_off, writer, chance))
     sending = parts.add(Sending(destinations, positions, routing, outbox, handing_over, Lanes()))
     back_off.when_back(sending.is_back)
+    parts.add(
+        OutgoingEphemera(audiences, local_events, destinations, parts.get(Typing), parts.get(Presences))
+    )
     return sending
 
 
@@ -66,6 +72,7 @@ def _deliver(client: FederationClient) -> Deliver:
             origin_server_ts=transaction.made_ts,
             pdus=transaction.pdus,
             edus=transaction.edus,
+            patient=True,
         )
 
     return deliver

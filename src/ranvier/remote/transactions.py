@@ -22,11 +22,12 @@ async def send_transaction(
     pdus: Sequence[dict[str, Any]] = (),
     edus: Sequence[dict[str, Any]] = (),
     timeout_s: float | None = None,
+    patient: bool = False,
 ) -> dict[str, str]:
     """Reasons by event ID for the PDUs that the destination did not take; those must not be sent again.
 
     At most `MAX_PDUS` and `MAX_EDUS`; `origin_server_ts` in milliseconds. A transaction that failed is sent again
-    under the same ID with the same content. Raises RemoteFailure.
+    under the same ID with the same content; with `patient`, that is done for minutes. Raises RemoteFailure.
     """
     body: dict[str, Any] = {
         "origin": client.server_name,
@@ -37,7 +38,7 @@ async def send_transaction(
         body["edus"] = list(edus)
     path = path_of("/_matrix/federation/v1/send", txn_id)
     answer = await client.request(
-        destination, "PUT", path, body=body, timeout_s=timeout_s, max_bytes=_MAX_ANSWER
+        destination, "PUT", path, body=body, timeout_s=timeout_s, max_bytes=_MAX_ANSWER, patient=patient
     )
     # COMPAT(older servers): `pdus` may be missing.
     results = Shape(destination, answer).objects_by_name("pdus", required=False)

@@ -23,6 +23,11 @@ class Typing:
         self._changed: dict[int, int] = {}
         self.counter = 0
         self._clock: asyncio.TimerHandle | None = None
+        self._listeners: list[Callable[[int, str, bool], None]] = []
+
+    def when_changed(self, call: Callable[[int, str, bool], None]) -> None:
+        """Call this, on the loop, with the room and the user when somebody begins or ends to type."""
+        self._listeners.append(call)
 
     def start(self) -> None:
         """Let typing end by itself from now on."""
@@ -43,12 +48,14 @@ class Typing:
         known = user_id in typing
         typing[user_id] = self._now() + min(timeout, MAX_TIMEOUT)
         if not known:
+            self._tell(room, user_id, True)
             self._change(room)
 
     def end(self, room: int, user_id: str) -> None:
         """The user has stopped, or sent what they typed."""
         typing = self._until.get(room)
         if typing is not None and typing.pop(user_id, None) is not None:
+            self._tell(room, user_id, False)
             self._change(room)
 
     def expire(self) -> None:
@@ -58,6 +65,7 @@ class Typing:
             over = [user_id for user_id, until in typing.items() if until <= now]
             for user_id in over:
                 del typing[user_id]
+                self._tell(room, user_id, False)
             if over:
                 self._change(room)
 
@@ -72,6 +80,10 @@ class Typing:
         if counter >= self.counter:
             return []
         return [room for room in rooms if self._changed.get(room, 0) > counter]
+
+    def _tell(self, room: int, user_id: str, is_typing: bool) -> None:
+        for call in self._listeners:
+            call(room, user_id, is_typing)
 
     def _change(self, room: int) -> None:
         self.counter = self._moments.next()
