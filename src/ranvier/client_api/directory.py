@@ -19,8 +19,8 @@ class AliasTarget(msgspec.Struct):
 @endpoint("GET", _PATH, access="open")
 async def get_room_id_by_alias(request: Request, aliases: Aliases) -> Answer:
     """The room that an alias points to, and the servers that know it."""
-    room_id = await aliases.get(request.parameters["roomAlias"])
-    return {"room_id": room_id, "servers": [aliases.server_name]}
+    found = await aliases.get(request.parameters["roomAlias"])
+    return {"room_id": found.room_id, "servers": found.servers}
 
 
 @endpoint("PUT", _PATH)

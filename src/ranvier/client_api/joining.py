@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 
+from ranvier.client_api.room_parameters import servers_of
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.limits import Limits
 from ranvier.http.request import Request
 from ranvier.protocol.refusal import Refusal, forbidden
+from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.membership import Memberships
 
 _OWN = frozenset({"reason", "third_party_signed", "membership"})
@@ -21,10 +23,10 @@ class Join(msgspec.Struct):
 
 
 @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", rate_limit="joins_local")
-async def join_room(request: Request, memberships: Memberships, limits: Limits) -> Answer:
+async def join_room(request: Request, memberships: Memberships, aliases: Aliases, limits: Limits) -> Answer:
     """Join a room by its id or alias."""
-    room_id = await memberships.resolve(request.parameters["roomIdOrAlias"])
-    return await _join(request, room_id, memberships, limits)
+    target = await aliases.resolve(request.parameters["roomIdOrAlias"], servers_of(request))
+    return await _join(request, target.room_id, memberships, limits)
 
 
 @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", rate_limit="joins_local")

@@ -8,7 +8,7 @@ from ranvier.http.request import Request
 from ranvier.protocol import canonical_json
 from ranvier.protocol.filter_parsing import parse_room_event_filter
 from ranvier.protocol.filters import EVERYTHING, EventFilter
-from ranvier.protocol.identifiers import BadIdentifier, check_user_id
+from ranvier.protocol.identifiers import BadIdentifier, check_user_id, is_valid_server_name
 from ranvier.protocol.refusal import Refusal, bad_json, invalid_param
 from ranvier.rooms import pagination
 from ranvier.rooms.history import History
@@ -19,6 +19,8 @@ from ranvier.sync import tokens
 
 MAX_TRANSACTION_ID = 255
 """Bytes of a transaction id."""
+MAX_SERVERS = 20
+"""Servers that a request may name for a room."""
 MAX_EVENTS = 1000
 """Events in one answer."""
 _LONGEST_FILTER = 65_536
@@ -102,6 +104,12 @@ def filter_of(request: Request) -> EventFilter:
         return parse_room_event_filter(canonical_json.decode(text.encode()))
     except canonical_json.BadJson as error:
         raise bad_json(f"'filter' is not JSON: {error}") from error
+
+
+def servers_of(request: Request) -> list[str]:
+    """The servers that the query names as being in a room: `via`, or `server_name` as older clients say."""
+    named = [*request.query_values("via"), *request.query_values("server_name")]
+    return [name for name in dict.fromkeys(named[:MAX_SERVERS]) if is_valid_server_name(name)]
 
 
 def text_json(text: str) -> bytes:

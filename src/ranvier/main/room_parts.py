@@ -7,6 +7,7 @@ from ranvier.client_api.list_public_rooms import DirectoryRules
 from ranvier.config import Config
 from ranvier.main.parts import Parts
 from ranvier.protocol.signing import SigningKey
+from ranvier.remote.client import FederationClient
 from ranvier.rooms.access import Accesses
 from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.appending import Appending
@@ -14,11 +15,13 @@ from ranvier.rooms.backfilling import Backfilling
 from ranvier.rooms.completing import Completing
 from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.directory import Directory
+from ranvier.rooms.elsewhere import Elsewhere
 from ranvier.rooms.events import Events
 from ranvier.rooms.following import Following
 from ranvier.rooms.founding import Founding
 from ranvier.rooms.guests import Guests
 from ranvier.rooms.heads import Heads
+from ranvier.rooms.hierarchy import Hierarchies
 from ranvier.rooms.history import History
 from ranvier.rooms.joined import UserRooms
 from ranvier.rooms.membership import Memberships
@@ -38,6 +41,7 @@ from ranvier.rooms.sending import Sending
 from ranvier.rooms.servers import Servers
 from ranvier.rooms.shaping import Shapes
 from ranvier.rooms.state import RoomState
+from ranvier.rooms.summaries import Summaries
 from ranvier.rooms.times import Times
 from ranvier.rooms.unread import Unread
 from ranvier.rooms.upgrade import Upgrading
@@ -58,13 +62,17 @@ def add_rooms(
     writer: Writer,
     parts: Parts,
     now: Callable[[], int],
+    client: FederationClient | None = None,
 ) -> None:
-    """Everything about rooms; what else a process does with rooms finds its parts by type."""
+    """Everything about rooms; without a `client` it speaks with no other server.
+
+    What else a process does with rooms finds its parts by type.
+    """
     counters = parts.add(Counters(database, ("room", "event", "line")))
     memory = int(config.operation.cache_factor * _CACHE_BYTES)
     events = parts.add(Events(database, memory))
     heads = parts.add(Heads(database, events, memory))
-    parts.add(UserRooms(database, writer.tail))
+    user_rooms = parts.add(UserRooms(database, writer.tail))
     preferences = parts.add(Preferences(database))
     visibility = parts.add(Visibility(database, heads, events, preferences))
     accesses = parts.add(Accesses(database, heads, events))
@@ -97,6 +105,9 @@ def add_rooms(
     defaults = RoomDefaults(config.rooms.default_version, config.rooms.encrypted_by_default)
     creation = parts.add(Creation(server_name, appending, counters.by_name["room"], profiles, defaults, now))
     parts.add(Upgrading(database, accesses, appending, creation, profiles, now))
+    elsewhere = parts.add(Elsewhere(server_name, client, now))
+    summaries = parts.add(Summaries(heads, user_rooms, elsewhere))
+    parts.add(Hierarchies(summaries, elsewhere, now))
     parts.add(
         Aliases(
             server_name,
@@ -105,6 +116,7 @@ def add_rooms(
             heads,
             accesses,
             sending,
+            elsewhere,
             needs_membership=config.rooms.alias_needs_membership,
         )
     )

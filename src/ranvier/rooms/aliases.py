@@ -4,11 +4,13 @@ Source: Client-Server API, "Room aliases".
 """
 
 import contextlib
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
-from ranvier.protocol.identifiers import BadIdentifier, check_room_alias, server_name_of
+from ranvier.protocol.identifiers import BadIdentifier, check_room_alias, check_room_id, server_name_of
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.access import Accesses, is_joined
+from ranvier.rooms.elsewhere import Elsewhere
 from ranvier.rooms.heads import Head, Heads
 from ranvier.rooms.powers import may_send_state
 from ranvier.rooms.sending import Sending
@@ -19,10 +21,22 @@ from ranvier.store.writer import Writer
 CANONICAL: Final = "m.room.canonical_alias"
 MAX_ALIASES: Final = 250
 """Local aliases of one room."""
+MAX_SERVERS: Final = 50
+"""Servers of a remote alias that are kept."""
+
+
+class Target(NamedTuple):
+    """A room, and servers that should know it."""
+
+    room_id: str
+    servers: list[str]
 
 
 class Aliases:
-    """Local aliases. With `needs_membership`, only members of a room may give it one."""
+    """Aliases; those of this server are made and taken here.
+
+    With `needs_membership`, only members of a room may give it one.
+    """
 
     def __init__(
         self,
@@ -32,6 +46,7 @@ class Aliases:
         heads: Heads,
         accesses: Accesses,
         sending: Sending,
+        elsewhere: Elsewhere,
         *,
         needs_membership: bool = True,
     ) -> None:
@@ -41,15 +56,28 @@ class Aliases:
         self._heads = heads
         self._accesses = accesses
         self._sending = sending
+        self._elsewhere = elsewhere
         self._needs_membership = needs_membership
 
-    async def get(self, alias: str) -> str:
-        """The id of the room that a local alias points to."""
+    async def get(self, alias: str) -> Target:
+        """The room that an alias points to: one of this server, or of another, which is asked."""
         _check(alias)
+        if server_name_of(alias) != self.server_name:
+            told = await self._elsewhere.alias(alias)
+            check_room(told.room_id)
+            return Target(told.room_id, told.servers[:MAX_SERVERS])
         found = await store.alias(self._database, alias)
         if found is None:
             raise not_found(f"There is no room with the alias {alias}.")
-        return found[0]
+        return Target(found[0], [self.server_name])
+
+    async def resolve(self, room_id_or_alias: str, named: Sequence[str] = ()) -> Target:
+        """The room that an id or an alias means; servers that the requester `named` come first."""
+        if not room_id_or_alias.startswith("#"):
+            check_room(room_id_or_alias)
+            return Target(room_id_or_alias, list(named))
+        found = await self.get(room_id_or_alias)
+        return Target(found.room_id, list(dict.fromkeys([*named, *found.servers])))
 
     async def create(self, user_id: str, alias: str, room_id: str) -> None:
         """Point a new alias to a room; a taken one is refused (409)."""
@@ -127,6 +155,14 @@ def check_local(alias: str, server_name: str) -> None:
         raise invalid_param(f"Only aliases that end in ':{server_name}' can be made here.")
     if alias[1:2] == ":" or any(character.isspace() for character in alias):
         raise invalid_param("A room alias has a local part, and no spaces.")
+
+
+def check_room(room_id: str) -> None:
+    """Refuse what is no room id."""
+    try:
+        check_room_id(room_id)
+    except BadIdentifier as error:
+        raise invalid_param(f"This is neither a room ID nor a room alias: {error}") from error
 
 
 def _check(alias: str) -> None:

@@ -8,13 +8,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ranvier.protocol.identifiers import (
-    BadIdentifier,
-    check_room_alias,
-    check_room_id,
-    check_user_id,
-    server_name_of,
-)
+from ranvier.protocol.identifiers import BadIdentifier, check_user_id, server_name_of
 from ranvier.protocol.join_rules import allowed_rooms, is_restricted
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal
@@ -53,21 +47,6 @@ class Memberships:
         self._appending = appending
         self._profiles = profiles
         self._leaving_forgets = leaving_forgets
-
-    async def resolve(self, room_id_or_alias: str) -> str:
-        """The room id that an id or a local alias means."""
-        try:
-            if room_id_or_alias.startswith("#"):
-                check_room_alias(room_id_or_alias)
-            else:
-                check_room_id(room_id_or_alias)
-                return room_id_or_alias
-        except BadIdentifier as error:
-            raise invalid_param(f"This is neither a room ID nor a room alias: {error}") from error
-        found = await store.alias(self._database, room_id_or_alias)
-        if found is None:
-            raise not_found(f"There is no room with the alias {room_id_or_alias}.")
-        return found[0]
 
     async def join(
         self,
