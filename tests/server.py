@@ -69,6 +69,7 @@ def settings(**overrides: Any) -> dict[str, Any]:
         "enable_registration_without_verification": True,
         "registration_shared_secret": "a secret for registrations",
         "trusted_key_servers": [],
+        "room_list_publication_rules": [{"action": "allow"}],
         "logging": {"level": "warning", "format": "console"},
         **NO_LIMITS,
         **overrides,

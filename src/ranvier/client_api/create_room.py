@@ -51,6 +51,7 @@ async def create_room(request: Request, creation: Creation, limits: Limits) -> A
     room = await creation.create(
         RoomRequest(
             creator=requester.user_id,
+            by_admin=requester.is_admin,
             version=body.room_version,
             preset=body.preset,
             is_public=body.visibility == "public",

@@ -7,8 +7,8 @@ import msgspec
 
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
-from ranvier.protocol.refusal import Refusal
-from ranvier.rooms.directory import MAX_ROOMS, Directory
+from ranvier.protocol.refusal import invalid_param
+from ranvier.rooms.directory import MAX_ROOMS, Directory, DirectoryPage
 
 DEFAULT_LIMIT = 100
 _LIST_PATH = "/_matrix/client/v3/directory/list/room/{roomId}"
@@ -30,19 +30,21 @@ class Publicity(msgspec.Struct):
     visibility: Literal["public", "private"] = "public"
 
 
-class RoomSearch(msgspec.Struct):
+class RoomSearch(msgspec.Struct, omit_defaults=True):
     """What is looked for; `None` among the types stands for rooms without one."""
 
     generic_search_term: str | None = None
     room_types: list[str | None] | None = None
 
 
-class PublicRooms(msgspec.Struct):
+class PublicRooms(msgspec.Struct, omit_defaults=True):
     """Which part of the directory is wanted."""
 
     limit: int | None = None
     since: str | None = None
     filter: RoomSearch | None = None
+    include_all_networks: bool = False
+    third_party_instance_id: str | None = None
 
 
 @endpoint("GET", _LIST_PATH, access="open")
@@ -80,16 +82,29 @@ async def query_public_rooms(request: Request, directory: Directory, rules: Dire
 
 
 async def _page(request: Request, directory: Directory, rules: DirectoryRules, wanted: PublicRooms) -> Answer:
-    server = request.query("server")
-    if server and server != rules.server_name:
-        raise Refusal(
-            "M_UNKNOWN", "This server does not talk to other servers yet: it has only its own rooms."
-        )
     if not rules.enabled:
         return {"chunk": [], "total_room_count_estimate": 0}
+    check_networks(wanted)
     limit = DEFAULT_LIMIT if wanted.limit is None or wanted.limit <= 0 else min(wanted.limit, MAX_ROOMS)
+    server = request.query("server")
+    if server and server != rules.server_name:
+        _ = request.requester  # Those who are not logged in don't make this server ask others.
+        body = msgspec.to_builtins(wanted)
+        return (await directory.page_of(server, {**body, "limit": limit})).to_json()
+    return (await local_page(directory, wanted, limit)).to_json()
+
+
+def check_networks(wanted: PublicRooms) -> None:
+    """Refuse one network and all at once."""
+    if wanted.include_all_networks and wanted.third_party_instance_id:
+        raise invalid_param("'third_party_instance_id' can't be given with 'include_all_networks'.")
+
+
+async def local_page(directory: Directory, wanted: PublicRooms, limit: int) -> DirectoryPage:
+    """A page of this server's directory; bridges publish nothing in networks of their own here."""
+    if wanted.third_party_instance_id:
+        return DirectoryPage([], None, None, 0)
     search = wanted.filter or RoomSearch()
-    page = await directory.page(
+    return await directory.page(
         limit=limit, since=wanted.since or None, term=search.generic_search_term, room_types=search.room_types
     )
-    return page.to_json()

@@ -95,6 +95,17 @@ def _rate(name: str, per_second: float, burst_count: int, doc: str) -> Key:
     return Key(name, Rate(), {"per_second": per_second, "burst_count": burst_count}, doc)
 
 
+def _naming_rules(alias: str) -> Blocks:
+    return Blocks(
+        (
+            Key("user_id", Text("pattern"), "*", "Pattern (* and ?) for the user."),
+            Key("alias", Text("pattern"), "*", f"Pattern for the alias; {alias}."),
+            Key("room_id", Text("pattern"), "*", "Pattern for the room's ID."),
+            Key("action", Choice(("allow", "deny")), "allow", "What is decided."),
+        )
+    )
+
+
 SERVER = Section(
     "Server",
     (
@@ -734,6 +745,25 @@ ROOMS = Section(
         ),
         Key("enable_room_list_search", Flag(), True, "Serve the list of public rooms."),
         Key("allow_public_rooms_without_auth", Flag(), False, "Serve the list of public rooms to anybody."),
+        Key(
+            "allow_public_rooms_over_federation",
+            Flag(),
+            False,
+            "Serve the list of public rooms to other servers.",
+        ),
+        Key(
+            "room_list_publication_rules",
+            _naming_rules("a room without aliases has the empty one"),
+            doc="Who may show which rooms in the list of public rooms: the first rule that matches decides, and "
+            "none forbids. Without this key only administrators of the server may.",
+            example=[{"user_id": "*", "alias": "*", "room_id": "*", "action": "allow"}],
+        ),
+        Key(
+            "alias_creation_rules",
+            _naming_rules("the alias that is to be made"),
+            doc="Who may make which aliases for which rooms, in the same way. Without this key everybody may.",
+            example=[{"user_id": "*", "alias": "*", "room_id": "*", "action": "allow"}],
+        ),
         Key("require_membership_for_aliases", Flag(), True, "Only members of a room may give it an alias."),
         Key(
             "max_event_delay_duration",

@@ -5,9 +5,9 @@ Names only, dotted; a name covers everything below it. What is used stands in `r
 
 KNOWN = frozenset(
     """
-    account_threepid_delegates account_validity admin_contact alias_creation_rules
+    account_threepid_delegates account_validity admin_contact
     allow_device_name_lookup_over_federation allow_per_room_profiles
-    allow_profile_lookup_over_federation allow_public_rooms_over_federation
+    allow_profile_lookup_over_federation
     allow_underscore_prefixed_registration allowed_avatar_mimetypes allowed_local_3pids
     app_service_config_files auto_accept_invites auto_join_mxid_localpart auto_join_rooms
     auto_join_rooms_for_guests autocreate_auto_join_room_preset autocreate_auto_join_rooms
@@ -53,7 +53,7 @@ KNOWN = frozenset(
     remote_media_download_per_second replication_torture_level report_stats_endpoint
     request_token_inhibit_3pid_errors require_auth_for_profile_requests
     restrict_public_rooms_to_local_users retention room_invite_state_types
-    room_list_publication_rules room_prejoin_state run_background_tasks_on saml2_config
+    room_prejoin_state run_background_tasks_on saml2_config
     send_federation sentry server_context server_notices signing_key soft_file_limit spam_checker
     sso start_pushers stats stream_writers synchronous_backup_media_store templates
     third_party_event_rules track_appservice_user_ips track_puppeted_user_ips

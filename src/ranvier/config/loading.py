@@ -21,6 +21,7 @@ from ranvier.config.records import (
     PostgresStore,
     Presence,
     Registration,
+    RoomNaming,
     Rooms,
     Searching,
     Server,
@@ -341,6 +342,9 @@ def _rooms(values: Values) -> Rooms:
         timeline_limit=limit if limit > 0 else None,
         list_enabled=values["enable_room_list_search"],
         list_without_token=values["allow_public_rooms_without_auth"],
+        list_for_peers=values["allow_public_rooms_over_federation"],
+        publication_rules=_naming(values["room_list_publication_rules"]),
+        alias_rules=_naming(values["alias_creation_rules"]),
         alias_needs_membership=values["require_membership_for_aliases"],
         leaving_forgets=values["forget_rooms_on_leave"],
         longest_event_delay=values["max_event_delay_duration"],
@@ -356,6 +360,15 @@ def _searching(values: Values) -> Searching:
         users_local_first=directory["prefer_local_users"],
         users_local_only=directory["exclude_remote_users"],
         users_locked_too=directory["show_locked_users"],
+    )
+
+
+def _naming(rules: Sequence[Values] | None) -> tuple[RoomNaming, ...] | None:
+    if rules is None:
+        return None
+    return tuple(
+        RoomNaming(rule["action"] == "allow", rule["user_id"], rule["alias"], rule["room_id"])
+        for rule in rules
     )
 
 

@@ -197,6 +197,16 @@ class ServerKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomNaming:
+    """A rule on aliases or published rooms; the three are patterns with * and ?."""
+
+    allows: bool
+    user_id: str
+    alias: str
+    room_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rooms:
     """What rooms are like unless somebody says otherwise."""
 
@@ -206,6 +216,9 @@ class Rooms:
     timeline_limit: int | None
     list_enabled: bool
     list_without_token: bool
+    list_for_peers: bool
+    publication_rules: tuple[RoomNaming, ...] | None
+    alias_rules: tuple[RoomNaming, ...] | None
     alias_needs_membership: bool
     leaving_forgets: bool
     longest_event_delay: int | None

@@ -1,11 +1,13 @@
 """The floor of rooms, composed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ranvier.client_api.list_public_rooms import DirectoryRules
 from ranvier.config import Config
+from ranvier.config.records import RoomNaming, Rooms
 from ranvier.main.parts import Parts
+from ranvier.protocol.globs import Glob
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.client import FederationClient
 from ranvier.rooms.access import Accesses
@@ -26,6 +28,7 @@ from ranvier.rooms.history import History
 from ranvier.rooms.joined import UserRooms
 from ranvier.rooms.membership import Memberships
 from ranvier.rooms.message_index import MessageIndex
+from ranvier.rooms.naming_rules import NamingRule, NamingRules
 from ranvier.rooms.new_rows import NewRows
 from ranvier.rooms.outliers import Outliers
 from ranvier.rooms.peer_history import PeerHistory
@@ -62,12 +65,8 @@ def add_rooms(
     writer: Writer,
     parts: Parts,
     now: Callable[[], int],
-    client: FederationClient | None = None,
 ) -> None:
-    """Everything about rooms; without a `client` it speaks with no other server.
-
-    What else a process does with rooms finds its parts by type.
-    """
+    """Everything about rooms; what else a process does with rooms finds its parts by type."""
     counters = parts.add(Counters(database, ("room", "event", "line")))
     memory = int(config.operation.cache_factor * _CACHE_BYTES)
     events = parts.add(Events(database, memory))
@@ -85,7 +84,6 @@ def add_rooms(
     following = None
     if config.searching.messages:
         following = Following(MessageIndex(database, events), database, writer)
-    user_rooms = parts.get(UserRooms)
     searching = parts.add(Searching(database, heads, events, visibility, user_rooms, following))
     parts.bell.listen(searching.hear)
     unread = parts.add(Unread(server_name, database, heads, preferences))
@@ -102,10 +100,11 @@ def add_rooms(
     parts.add(Founding(server_name, database, writer, heads, outliers, rows))
     sending = parts.add(Sending(database, heads, events, appending, Guests(database, appending)))
     profiles = parts.add(MemberProfiles(server_name, database))
-    defaults = RoomDefaults(config.rooms.default_version, config.rooms.encrypted_by_default)
+    naming = _naming_rules(config.rooms)
+    defaults = RoomDefaults(config.rooms.default_version, config.rooms.encrypted_by_default, naming)
     creation = parts.add(Creation(server_name, appending, counters.by_name["room"], profiles, defaults, now))
     parts.add(Upgrading(database, accesses, appending, creation, profiles, now))
-    elsewhere = parts.add(Elsewhere(server_name, client, now))
+    elsewhere = parts.add(Elsewhere(parts.get(FederationClient), now))
     summaries = parts.add(Summaries(heads, user_rooms, elsewhere))
     parts.add(Hierarchies(summaries, elsewhere, now))
     parts.add(
@@ -117,10 +116,10 @@ def add_rooms(
             accesses,
             sending,
             elsewhere,
-            needs_membership=config.rooms.alias_needs_membership,
+            naming,
         )
     )
-    parts.add(Directory(database, writer, heads, now))
+    parts.add(Directory(database, writer, heads, elsewhere, naming, now))
     parts.add(DirectoryRules(server_name, config.rooms.list_enabled, config.rooms.list_without_token))
     parts.add(
         Memberships(
@@ -133,3 +132,15 @@ def add_rooms(
             leaving_forgets=config.rooms.leaving_forgets,
         )
     )
+
+
+def _naming_rules(rooms: Rooms) -> NamingRules:
+    return NamingRules(
+        _rules(rooms.alias_rules), _rules(rooms.publication_rules), rooms.alias_needs_membership
+    )
+
+
+def _rules(settings: Sequence[RoomNaming] | None) -> list[NamingRule] | None:
+    if settings is None:
+        return None
+    return [NamingRule(r.allows, Glob(r.user_id), Glob(r.alias), Glob(r.room_id)) for r in settings]

@@ -12,6 +12,7 @@ from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_foun
 from ranvier.rooms.access import Accesses, is_joined
 from ranvier.rooms.elsewhere import Elsewhere
 from ranvier.rooms.heads import Head, Heads
+from ranvier.rooms.naming_rules import NamingRules
 from ranvier.rooms.powers import may_send_state
 from ranvier.rooms.sending import Sending
 from ranvier.store import rooms as store
@@ -33,10 +34,7 @@ class Target(NamedTuple):
 
 
 class Aliases:
-    """Aliases; those of this server are made and taken here.
-
-    With `needs_membership`, only members of a room may give it one.
-    """
+    """Aliases; those of this server are made and taken here, by the administrator's rules."""
 
     def __init__(
         self,
@@ -47,8 +45,7 @@ class Aliases:
         accesses: Accesses,
         sending: Sending,
         elsewhere: Elsewhere,
-        *,
-        needs_membership: bool = True,
+        rules: NamingRules,
     ) -> None:
         self.server_name = server_name
         self._database = database
@@ -57,7 +54,7 @@ class Aliases:
         self._accesses = accesses
         self._sending = sending
         self._elsewhere = elsewhere
-        self._needs_membership = needs_membership
+        self._rules = rules
 
     async def get(self, alias: str) -> Target:
         """The room that an alias points to: one of this server, or of another, which is asked."""
@@ -86,8 +83,9 @@ class Aliases:
         if room is None:
             raise not_found(f"This server knows no room {room_id[:255]}.")
         head = await self._heads.fault_in(room, [user_id])
-        if self._needs_membership and not is_joined(head, user_id):
+        if self._rules.needs_membership and not is_joined(head, user_id):
             raise forbidden("Only members of a room may give it an alias.")
+        self._rules.check_alias(user_id, room_id, alias)
 
         async def write(transaction: Transaction) -> None:
             if len(await store.aliases_of(transaction, room_id)) >= MAX_ALIASES:

@@ -13,6 +13,7 @@ from ranvier.protocol.refusal import Refusal, bad_json, invalid_param
 from ranvier.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.heads import MEMBER, Room
+from ranvier.rooms.naming_rules import NamingRules
 from ranvier.rooms.profiles import MemberProfiles
 from ranvier.store import rooms as store
 from ranvier.store.database import Transaction
@@ -40,10 +41,14 @@ Also = Callable[[Transaction, Room], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RoomDefaults:
-    """What rooms are unless their maker says otherwise: their version, and which are encrypted."""
+    """What rooms are unless their maker says otherwise: their version, and which are encrypted.
+
+    `naming` tells who may give them aliases and publish them.
+    """
 
     version: str
     encrypted: Literal["all", "invite", "off"] = "off"
+    naming: NamingRules = field(default_factory=NamingRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class RoomRequest:
     creator: str
     version: str | None = None
     preset: str | None = None
+    by_admin: bool = False
     is_public: bool = False
     alias_localpart: str | None = None
     name: str | None = None
@@ -98,11 +104,14 @@ class Creation:
         drafts = await self._drafts(request, version, alias)
 
         async def write(transaction: Transaction, room: Room) -> None:
-            if alias is not None and not await store.insert_alias(
-                transaction, alias, room.room_id, request.creator
-            ):
-                raise Refusal("M_ROOM_IN_USE", f"The alias {alias} is taken.")
+            rules, creator = self._defaults.naming, request.creator
+            if alias is not None:
+                rules.check_alias(creator, room.room_id, alias)
+                if not await store.insert_alias(transaction, alias, room.room_id, creator):
+                    raise Refusal("M_ROOM_IN_USE", f"The alias {alias} is taken.")
             if request.is_public:
+                aliases = [alias] if alias is not None else []
+                rules.check_publication(creator, room.room_id, aliases, is_admin=request.by_admin)
                 await store.publish(transaction, room.nid, self._now())
             if also is not None:
                 await also(transaction, room)

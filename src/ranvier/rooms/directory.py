@@ -5,7 +5,7 @@ Source: Client-Server API, "Published room directory".
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,9 @@ import orjson
 from ranvier.protocol.refusal import forbidden, invalid_param, not_found
 from ranvier.protocol.room_summaries import SUMMARY_TYPES, published_room
 from ranvier.rooms.access import is_joined
+from ranvier.rooms.elsewhere import Elsewhere, described_room
 from ranvier.rooms.heads import Heads, Room
+from ranvier.rooms.naming_rules import NamingRules
 from ranvier.rooms.powers import may_send_state
 from ranvier.store import directory as store
 from ranvier.store import rooms as rooms_store
@@ -62,8 +64,18 @@ class DirectoryPage:
 class Directory:
     """Publishes rooms and lists them. What it tells of a room is read anew once the room has changed."""
 
-    def __init__(self, database: Database, writer: Writer, heads: Heads, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        heads: Heads,
+        elsewhere: Elsewhere,
+        rules: NamingRules,
+        now: Callable[[], int],
+    ) -> None:
         self._database = database
+        self._elsewhere = elsewhere
+        self._rules = rules
         self._writer = writer
         self._heads = heads
         self._now = now
@@ -83,6 +95,9 @@ class Directory:
         member = is_joined(head, user_id) and may_send_state(head, user_id, "m.room.canonical_alias")
         if not (member or is_admin):
             raise forbidden("Only members who may set the room's canonical alias may publish or hide it.")
+        if published:
+            aliases = await rooms_store.aliases_of(self._database, room_id)
+            self._rules.check_publication(user_id, room_id, aliases, is_admin=is_admin)
 
         async def write(transaction: Transaction) -> None:
             if published:
@@ -121,6 +136,13 @@ class Directory:
             prev_batch=_token("p", chunk[0]) if chunk and first > 0 else None,
             total=len(listings),
         )
+
+    async def page_of(self, server: str, body: Mapping[str, Any]) -> DirectoryPage:
+        """A page of another server's directory; `body` as the request has it."""
+        told = await self._elsewhere.public_rooms(server, body)
+        chunk = [described_room(room) for room in told.chunk[:MAX_ROOMS]]
+        total = told.total_room_count_estimate
+        return DirectoryPage(chunk, told.next_batch, told.prev_batch, len(chunk) if total is None else total)
 
     async def _all(self) -> list[Listing]:
         published = await store.published(self._database)

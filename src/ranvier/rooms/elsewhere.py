@@ -62,10 +62,9 @@ class Neighbourhood(NamedTuple):
 
 
 class Elsewhere:
-    """Asks other servers. Without a `client` it speaks with none."""
+    """Asks other servers."""
 
-    def __init__(self, server_name: str, client: FederationClient | None, now: Callable[[], int]) -> None:
-        self.server_name = server_name
+    def __init__(self, client: FederationClient, now: Callable[[], int]) -> None:
         self._client = client
         self._now = now
         self._hierarchies: OrderedDict[tuple[str, bool], tuple[int, Neighbourhood]] = OrderedDict()
@@ -75,7 +74,7 @@ class Elsewhere:
         server = server_name_of(alias)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await query_room_directory(self._reached(server), server, alias)
+                return await query_room_directory(self._client, server, alias)
         except RemoteFailure as failure:
             if failure.refused:
                 raise not_found(f"There is no room with the alias {alias}.") from failure
@@ -87,7 +86,7 @@ class Elsewhere:
         """A page of another server's room directory; `body` is that of the request."""
         if not is_valid_server_name(server):
             raise Refusal("M_INVALID_PARAM", "'server' must be the name of a server, such as example.org.")
-        client = self._reached(server)
+        client = self._client
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 if "filter" in body:
@@ -117,9 +116,11 @@ class Elsewhere:
         if kept is not None and kept[0] > self._now():
             return kept[1]
         others = [
-            name for name in dict.fromkeys(servers) if name != self.server_name and is_valid_server_name(name)
+            name
+            for name in dict.fromkeys(servers)
+            if name != self._client.server_name and is_valid_server_name(name)
         ]
-        for server in others[:MAX_SERVERS] if self._client is not None else ():
+        for server in others[:MAX_SERVERS]:
             found = await self._ask(server, room_id, suggested_only)
             if found is not None:
                 self._keep(key, found)
@@ -129,9 +130,7 @@ class Elsewhere:
     async def _ask(self, server: str, room_id: str, suggested_only: bool) -> Neighbourhood | None:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                told = await get_space_hierarchy(
-                    self._reached(server), server, room_id, suggested_only=suggested_only
-                )
+                told = await get_space_hierarchy(self._client, server, room_id, suggested_only=suggested_only)
         except (RemoteFailure, TimeoutError) as failure:
             _log.info("no summary of a room", extra={"room": room_id, "server": server, "why": str(failure)})
             return None
@@ -142,11 +141,6 @@ class Elsewhere:
         self._hierarchies.move_to_end(key)
         while len(self._hierarchies) > _KEPT:
             self._hierarchies.popitem(last=False)
-
-    def _reached(self, server: str) -> FederationClient:
-        if self._client is None:
-            raise Refusal("M_UNKNOWN", f"This server speaks with no other, and so not with {server}.")
-        return self._client
 
 
 def _unreachable(server: str) -> Refusal:
@@ -162,15 +156,19 @@ def _read(told: Hierarchy) -> Neighbourhood:
     )
 
 
-def _describe(told: Mapping[str, Any]) -> Described:
-    """What is known of the summary, in types that clients can rely on; nothing else that a peer wrote."""
+def described_room(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a peer told of a room, in types that clients can rely on; nothing else that it wrote."""
     summary: dict[str, Any] = {
         "room_id": told["room_id"],
         "num_joined_members": max(0, told["num_joined_members"]),
         "world_readable": told.get("world_readable") is True,
         "guest_can_join": told.get("guest_can_join") is True,
     }
-    summary |= {key: told[key] for key in _TEXTS if isinstance(told.get(key), str)}
+    return summary | {key: told[key] for key in _TEXTS if isinstance(told.get(key), str)}
+
+
+def _describe(told: Mapping[str, Any]) -> Described:
+    summary = described_room(told)
     allowed = told.get("allowed_room_ids")
     if isinstance(allowed, list):
         summary["allowed_room_ids"] = [room for room in allowed if isinstance(room, str)][:MAX_ALLOWED_ROOMS]
