@@ -95,6 +95,7 @@ def federation_settings(authority: Authority, **overrides: Any) -> dict[str, Any
         "federation_custom_ca_list": [str(authority.path)],
         "ip_range_whitelist": ["127.0.0.1/32", "::1/128"],
         "rc_federation": {"sleep_limit": 100_000, "concurrent": 1000, "reject_limit": 100_000},
+        "allow_public_rooms_over_federation": True,
         "federation": {"destination_min_retry_interval": "1s", "max_short_retries": 1},
         **overrides,
     }

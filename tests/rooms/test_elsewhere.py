@@ -90,8 +90,8 @@ async def test_a_space_leads_to_rooms_of_other_servers(server, peers):
     assert rooms[1]["name"] == "Far"
     assert "made_up" not in rooms[1]
     assert [one["state_key"] for one in rooms[2]["children_state"]] == [
-        inner["room_id"],
         HIDDEN,
+        inner["room_id"],
         locked["room_id"],
     ]
     # What the space's server told of its children is not asked for again, nor is anything for a while.

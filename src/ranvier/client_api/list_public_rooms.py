@@ -1,50 +1,22 @@
 """The room directory."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
-from ranvier.protocol.refusal import invalid_param
-from ranvier.rooms.directory import MAX_ROOMS, Directory, DirectoryPage
+from ranvier.rooms.directory import Directory, DirectoryRules
+from ranvier.rooms.directory_query import DirectoryQuery
 
-DEFAULT_LIMIT = 100
 _LIST_PATH = "/_matrix/client/v3/directory/list/room/{roomId}"
 _ROOMS_PATH = "/_matrix/client/v3/publicRooms"
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryRules:
-    """Whether the directory is served at all, and to those without a token."""
-
-    server_name: str
-    enabled: bool
-    without_token: bool
 
 
 class Publicity(msgspec.Struct):
     """Whether the directory shall show a room."""
 
     visibility: Literal["public", "private"] = "public"
-
-
-class RoomSearch(msgspec.Struct, omit_defaults=True):
-    """What is looked for; `None` among the types stands for rooms without one."""
-
-    generic_search_term: str | None = None
-    room_types: list[str | None] | None = None
-
-
-class PublicRooms(msgspec.Struct, omit_defaults=True):
-    """Which part of the directory is wanted."""
-
-    limit: int | None = None
-    since: str | None = None
-    filter: RoomSearch | None = None
-    include_all_networks: bool = False
-    third_party_instance_id: str | None = None
 
 
 @endpoint("GET", _LIST_PATH, access="open")
@@ -71,40 +43,23 @@ async def get_public_rooms(request: Request, directory: Directory, rules: Direct
     """A part of the directory."""
     if not rules.without_token:
         _ = request.requester  # Refuses: there is none.
-    wanted = PublicRooms(request.query_int("limit", DEFAULT_LIMIT, least=0), request.query("since"))
+    wanted = DirectoryQuery(request.query_int("limit", 0), request.query("since"))
     return await _page(request, directory, rules, wanted)
 
 
 @endpoint("POST", _ROOMS_PATH)
 async def query_public_rooms(request: Request, directory: Directory, rules: DirectoryRules) -> Answer:
     """A part of what a search finds in the directory."""
-    return await _page(request, directory, rules, request.read(PublicRooms, optional=True))
+    return await _page(request, directory, rules, request.read(DirectoryQuery, optional=True))
 
 
-async def _page(request: Request, directory: Directory, rules: DirectoryRules, wanted: PublicRooms) -> Answer:
+async def _page(
+    request: Request, directory: Directory, rules: DirectoryRules, wanted: DirectoryQuery
+) -> Answer:
     if not rules.enabled:
         return {"chunk": [], "total_room_count_estimate": 0}
-    check_networks(wanted)
-    limit = DEFAULT_LIMIT if wanted.limit is None or wanted.limit <= 0 else min(wanted.limit, MAX_ROOMS)
     server = request.query("server")
     if server and server != rules.server_name:
         _ = request.requester  # Those who are not logged in don't make this server ask others.
-        body = msgspec.to_builtins(wanted)
-        return (await directory.page_of(server, {**body, "limit": limit})).to_json()
-    return (await local_page(directory, wanted, limit)).to_json()
-
-
-def check_networks(wanted: PublicRooms) -> None:
-    """Refuse one network and all at once."""
-    if wanted.include_all_networks and wanted.third_party_instance_id:
-        raise invalid_param("'third_party_instance_id' can't be given with 'include_all_networks'.")
-
-
-async def local_page(directory: Directory, wanted: PublicRooms, limit: int) -> DirectoryPage:
-    """A page of this server's directory; bridges publish nothing in networks of their own here."""
-    if wanted.third_party_instance_id:
-        return DirectoryPage([], None, None, 0)
-    search = wanted.filter or RoomSearch()
-    return await directory.page(
-        limit=limit, since=wanted.since or None, term=search.generic_search_term, room_types=search.room_types
-    )
+        return (await directory.page_of(server, wanted)).to_json()
+    return (await directory.page(wanted)).to_json()

@@ -18,7 +18,7 @@ async def get_room_summary(request: Request, summaries: Summaries, aliases: Alia
     requester = request.requester_or_none
     target = await aliases.resolve(request.parameters["roomIdOrAlias"], servers_of(request))
     user_id = requester.user_id if requester is not None else None
-    summary = await summaries.of(user_id, target.room_id, target.servers if requester is not None else [])
+    summary = await summaries.of(user_id, target.room_id, target.servers)
     if summary is None:
         raise not_found("There is no such room, or it is not for you.")
     return summary

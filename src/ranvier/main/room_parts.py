@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ranvier.client_api.list_public_rooms import DirectoryRules
 from ranvier.config import Config
 from ranvier.config.records import RoomNaming, Rooms
 from ranvier.main.parts import Parts
@@ -16,7 +15,7 @@ from ranvier.rooms.appending import Appending
 from ranvier.rooms.backfilling import Backfilling
 from ranvier.rooms.completing import Completing
 from ranvier.rooms.creation import Creation, RoomDefaults
-from ranvier.rooms.directory import Directory
+from ranvier.rooms.directory import Directory, DirectoryRules
 from ranvier.rooms.elsewhere import Elsewhere
 from ranvier.rooms.events import Events
 from ranvier.rooms.following import Following
@@ -32,6 +31,7 @@ from ranvier.rooms.naming_rules import NamingRule, NamingRules
 from ranvier.rooms.new_rows import NewRows
 from ranvier.rooms.outliers import Outliers
 from ranvier.rooms.peer_history import PeerHistory
+from ranvier.rooms.peer_summaries import PeerSummaries
 from ranvier.rooms.plans import Plans
 from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.profiles import MemberProfiles
@@ -106,6 +106,7 @@ def add_rooms(
     parts.add(Upgrading(database, accesses, appending, creation, profiles, now))
     elsewhere = parts.add(Elsewhere(parts.get(FederationClient), now))
     summaries = parts.add(Summaries(heads, user_rooms, elsewhere))
+    parts.add(PeerSummaries(database, heads, summaries))
     parts.add(Hierarchies(summaries, elsewhere, now))
     parts.add(
         Aliases(
@@ -120,7 +121,10 @@ def add_rooms(
         )
     )
     parts.add(Directory(database, writer, heads, elsewhere, naming, now))
-    parts.add(DirectoryRules(server_name, config.rooms.list_enabled, config.rooms.list_without_token))
+    listed = config.rooms
+    parts.add(
+        DirectoryRules(server_name, listed.list_enabled, listed.list_without_token, listed.list_for_peers)
+    )
     parts.add(
         Memberships(
             server_name,

@@ -5,7 +5,7 @@ Source: Client-Server API, "Published room directory".
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import orjson
 from ranvier.protocol.refusal import forbidden, invalid_param, not_found
 from ranvier.protocol.room_summaries import SUMMARY_TYPES, published_room
 from ranvier.rooms.access import is_joined
+from ranvier.rooms.directory_query import MAX_ROOMS, MAX_TERM, DirectoryQuery, RoomSearch
 from ranvier.rooms.elsewhere import Elsewhere, described_room
 from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.naming_rules import NamingRules
@@ -24,9 +25,6 @@ from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.log import Kind
 from ranvier.store.writer import Writer
 
-MAX_ROOMS: Final = 500
-"""Rooms in one answer."""
-MAX_TERM: Final = 500
 _KEPT_IF_REDACTED: Final = frozenset({"m.room.create", "m.room.join_rules", "m.room.history_visibility"})
 _AT_ONCE: Final = 200
 _FORM = re.compile(r"([np])([0-9]{1,18})-([0-9]{1,18})\Z")
@@ -59,6 +57,16 @@ class DirectoryPage:
         if self.prev_batch is not None:
             answer["prev_batch"] = self.prev_batch
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryRules:
+    """Whether the directory is served at all, to those without a token, and to other servers."""
+
+    server_name: str
+    enabled: bool
+    without_token: bool
+    for_peers: bool
 
 
 class Directory:
@@ -113,22 +121,16 @@ class Directory:
             raise not_found(f"This server knows no room {room_id[:255]}.")
         return room
 
-    async def page(
-        self,
-        *,
-        limit: int,
-        since: str | None = None,
-        term: str | None = None,
-        room_types: Collection[str | None] | None = None,
-    ) -> DirectoryPage:
-        """Published rooms, those with most members first: all, or those that fit a search and the types."""
-        listings = await self._all()
-        if term is not None:
-            term = term[:MAX_TERM].casefold()
-            listings = [one for one in listings if term in one.words]
-        if room_types is not None:
-            listings = [one for one in listings if one.room_type in room_types]
-        first, last = _cut(listings, limit, since)
+    async def page(self, query: DirectoryQuery) -> DirectoryPage:
+        """Published rooms, those with most members first: all, or those that fit a search and the types.
+
+        Bridges publish nothing in networks of their own here.
+        """
+        query.check()
+        if query.third_party_instance_id:
+            return DirectoryPage([], None, None, 0)
+        listings = _found(await self._all(), query.filter or RoomSearch())
+        first, last = _cut(listings, query.rooms(), query.since or None)
         chunk = listings[first:last]
         return DirectoryPage(
             chunk=[one.shown for one in chunk],
@@ -137,9 +139,10 @@ class Directory:
             total=len(listings),
         )
 
-    async def page_of(self, server: str, body: Mapping[str, Any]) -> DirectoryPage:
-        """A page of another server's directory; `body` as the request has it."""
-        told = await self._elsewhere.public_rooms(server, body)
+    async def page_of(self, server: str, query: DirectoryQuery) -> DirectoryPage:
+        """A page of another server's directory."""
+        query.check()
+        told = await self._elsewhere.public_rooms(server, query.body())
         chunk = [described_room(room) for room in told.chunk[:MAX_ROOMS]]
         total = told.total_room_count_estimate
         return DirectoryPage(chunk, told.next_batch, told.prev_batch, len(chunk) if total is None else total)
@@ -181,6 +184,15 @@ class Directory:
                 self._listings.pop(nid, None)
                 if nid in self._loading:
                     self._changed.add(nid)
+
+
+def _found(listings: list[Listing], search: RoomSearch) -> list[Listing]:
+    if search.generic_search_term is not None:
+        term = search.generic_search_term[:MAX_TERM].casefold()
+        listings = [one for one in listings if term in one.words]
+    if search.room_types is not None:
+        listings = [one for one in listings if one.room_type in search.room_types]
+    return listings
 
 
 def _is_state(entry: Entry) -> bool:

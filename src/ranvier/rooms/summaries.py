@@ -78,6 +78,9 @@ class Summaries:
             if not may_see(rooms, known):
                 return None
             summary = known.summary()
+        elif user_id is None:
+            # Those who are not logged in don't make this server ask others.
+            return None
         else:
             told = await self._elsewhere.neighbourhood(room_id, [*servers, *hosts(rooms, room_id)])
             if told is None or not may_see_described(rooms, told.room):
