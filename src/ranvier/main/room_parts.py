@@ -105,8 +105,8 @@ def add_rooms(
     creation = parts.add(Creation(server_name, appending, counters.by_name["room"], profiles, defaults, now))
     parts.add(Upgrading(database, accesses, appending, creation, profiles, now))
     elsewhere = parts.add(Elsewhere(parts.get(FederationClient), now))
-    summaries = parts.add(Summaries(heads, user_rooms, elsewhere))
-    parts.add(PeerSummaries(database, heads, summaries))
+    summaries = parts.add(Summaries(server_name, heads, servers, user_rooms, elsewhere))
+    parts.add(PeerSummaries(database, heads, servers, summaries))
     parts.add(Hierarchies(summaries, elsewhere, now))
     parts.add(
         Aliases(

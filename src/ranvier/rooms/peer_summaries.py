@@ -10,7 +10,8 @@ from ranvier.protocol.join_rules import allowed_rooms, is_restricted
 from ranvier.protocol.refusal import not_found
 from ranvier.protocol.room_summaries import may_be_shown_to_server
 from ranvier.protocol.space_hierarchy import MAX_CHILDREN, in_order
-from ranvier.rooms.heads import Heads
+from ranvier.rooms.heads import Heads, Room
+from ranvier.rooms.servers import Servers
 from ranvier.rooms.summaries import RoomFacts, Summaries
 from ranvier.store import rooms as store
 from ranvier.store.database import Database
@@ -19,9 +20,10 @@ from ranvier.store.database import Database
 class PeerSummaries:
     """What other servers may know of rooms that this one is in."""
 
-    def __init__(self, database: Database, heads: Heads, summaries: Summaries) -> None:
+    def __init__(self, database: Database, heads: Heads, servers: Servers, summaries: Summaries) -> None:
         self._database = database
         self._heads = heads
+        self._servers = servers
         self._summaries = summaries
 
     async def hierarchy(self, origin: str, room_id: str, *, suggested_only: bool) -> dict[str, Any]:
@@ -46,19 +48,19 @@ class PeerSummaries:
             known.room.version, known.contents, has_member_or_invited=False, is_in_allowed_room=False
         ):
             return True
-        if await self._has_one(origin, known.room.nid, ("join", "invite")):
+        if origin in await self._servers.in_room(known.room) or await self._is_invited(origin, known.room):
             return True
         if not is_restricted(rules, known.room.version):
             return False
         for room_id in allowed_rooms(rules):
             allowed = await self._heads.get(room_id)
-            if allowed is not None and await self._has_one(origin, allowed.nid, ("join",)):
+            if allowed is not None and origin in await self._servers.in_room(allowed):
                 return True
         return False
 
-    async def _has_one(self, server: str, room: int, memberships: tuple[str, ...]) -> bool:
-        found = await store.members_ending(self._database, room, memberships, f":{server}")
-        return any(server_name_of(user_id) == server for user_id in found)
+    async def _is_invited(self, server: str, room: Room) -> bool:
+        invited = await store.members(self._database, room.nid, "invite")
+        return any(server_name_of(user_id) == server for user_id in invited)
 
 
 def _with_children(facts: RoomFacts, suggested_only: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ranvier.protocol.space_hierarchy import Child, child_of
 from ranvier.rooms.elsewhere import Described, Elsewhere
 from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.joined import UserMemberships, UserRooms
+from ranvier.rooms.servers import Servers
 
 SPACE: Final = "m.space"
 _CHILD: Final = "m.space.child"
@@ -44,8 +45,12 @@ class RoomFacts:
 class Summaries:
     """Summaries of rooms, for one reader each."""
 
-    def __init__(self, heads: Heads, user_rooms: UserRooms, elsewhere: Elsewhere) -> None:
+    def __init__(
+        self, server_name: str, heads: Heads, servers: Servers, user_rooms: UserRooms, elsewhere: Elsewhere
+    ) -> None:
+        self._server_name = server_name
         self._heads = heads
+        self._servers = servers
         self._user_rooms = user_rooms
         self._elsewhere = elsewhere
 
@@ -54,13 +59,11 @@ class Summaries:
         if "\0" in room_id:
             return None
         room = self._heads.at_hand(room_id) or await self._heads.get(room_id)
-        if room is None:
+        # What is known of a room that all have left is of the past.
+        if room is None or self._server_name not in await self._servers.in_room(room):
             return None
-        counts = await self._heads.counts(room)
+        joined = (await self._heads.counts(room)).get("join", 0)
         head = await self._heads.fault_in(room, ())
-        joined = counts.get("join", 0)
-        if not joined:
-            return None
         found = {kind: head.get(kind) for kind in SUMMARY_TYPES}
         contents = {kind: kept.event.content for kind, kept in found.items() if kept is not None}
         return RoomFacts(room, contents, joined)

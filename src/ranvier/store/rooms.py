@@ -191,19 +191,6 @@ async def membership_events(reader: Reader, room_id: str) -> dict[str, tuple[int
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-async def members_ending(database: Database, room: int, memberships: Sequence[str], ending: str) -> list[str]:
-    """The users with one of these memberships whose ids end so."""
-    rows = await database.fetch_slowly(
-        "SELECT user_id FROM memberships WHERE room = $1 AND membership = ANY($2) "
-        "AND substr(user_id, length(user_id) - $3) = $4",
-        room,
-        list(memberships),
-        len(ending) - 1,
-        ending,
-    )
-    return [row[0] for row in rows]
-
-
 async def member_counts(reader: Reader, room: int) -> dict[str, int]:
     """How many users have each membership of a room."""
     rows = await reader.fetch(
