@@ -3,12 +3,18 @@
 import argparse
 import subprocess
 import sys
+from hashlib import sha1
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from tests.fuzz.catalogue import BY_NAME, TARGETS
 from tests.fuzz.target import Target
 
+Way = tuple[str, int, int]
+
 FOUND = Path(".cache/fuzz")
+SOURCE = str(Path(__file__).parents[2] / "src" / "ranvier")
 KEPT_BYTES = 2048
 """Longer inputs are not kept: what they reach, a shorter one mostly reaches too."""
 KEPT = 60
@@ -41,20 +47,48 @@ def fuzz(target: Target, seconds: int) -> int:
 
 
 def keep(target: Target) -> None:
-    """The smallest found inputs that libFuzzer's merge says reach something that the kept ones do not."""
+    """Of what was found, the smallest inputs that go ways through the code which no kept one goes."""
+    kept = sorted(target.corpus.iterdir())
+    gone = set().union(*(ways(target, path.read_bytes()) for path in kept))
     folder = FOUND / target.name
-    short = FOUND / f"{target.name}.short"
-    short.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.stat().st_size <= KEPT_BYTES:
-            (short / path.name).write_bytes(path.read_bytes())
-    command = [sys.executable, "-m", "tests.fuzz.run", target.name, "merge", str(short)]
-    before = set(target.corpus.iterdir())
-    subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
-    added = sorted(set(target.corpus.iterdir()) - before, key=lambda path: path.stat().st_size)
-    for path in added[max(0, KEPT - len(before)) :]:
-        path.unlink()
-    print(f"{target.name}: {len(before)} kept, {min(len(added), max(0, KEPT - len(before)))} added")
+    found = [path.read_bytes() for path in folder.iterdir()] if folder.is_dir() else []
+    added = 0
+    for data in sorted(
+        (data for data in found if len(data) <= KEPT_BYTES), key=lambda data: (len(data), data)
+    ):
+        new = ways(target, data) - gone
+        if new and len(kept) + added < KEPT:
+            gone |= new
+            added += 1
+            (target.corpus / sha1(data, usedforsecurity=False).hexdigest()[:12]).write_bytes(data)
+    print(f"{target.name}: {len(kept)} kept, {added} added", flush=True)
+
+
+def ways(target: Target, data: bytes) -> set[Way]:
+    """Each step from one line of the program to the next that the input takes."""
+    taken: set[Way] = set()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        path = frame.f_code.co_filename
+        if not path.startswith(SOURCE):
+            return None
+        last = frame.f_lineno
+
+        def step(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal last
+            taken.add((path, last, frame.f_lineno))
+            last = frame.f_lineno
+            return step
+
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        target.run(data)
+    finally:
+        sys.settrace(before)
+    return taken
 
 
 if __name__ == "__main__":

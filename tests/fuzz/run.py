@@ -1,7 +1,6 @@
-"""Fuzz one target with atheris (libFuzzer): python -m tests.fuzz.run TARGET SECONDS|merge FOLDER.
+"""Fuzz one target with atheris (libFuzzer): python -m tests.fuzz.run TARGET SECONDS FOLDER.
 
-FOLDER takes the inputs that reach new code; `merge` adds those of it to the kept corpus that reach more. A find
-stops the run and is written into the kept corpus.
+FOLDER takes the inputs that reach new code. A find stops the run and is written into the kept corpus.
 """
 
 import sys
@@ -19,16 +18,15 @@ MEMORY_MB = 2048
 
 def main() -> None:
     name, seconds, folder = sys.argv[1:]
-    is_merge = seconds == "merge"
     target = BY_NAME[name]
     found = Path(folder)
     found.mkdir(parents=True, exist_ok=True)
     target.corpus.mkdir(parents=True, exist_ok=True)
-    folders = [str(target.corpus), str(found)] if is_merge else [str(found), str(target.corpus)]
     arguments = [
         sys.argv[0],
-        *folders,
-        "-merge=1" if is_merge else f"-max_total_time={seconds}",
+        str(found),
+        str(target.corpus),
+        f"-max_total_time={seconds}",
         f"-max_len={LONGEST}",
         f"-timeout={SLOWEST_S}",
         f"-rss_limit_mb={MEMORY_MB}",

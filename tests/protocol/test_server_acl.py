@@ -85,7 +85,7 @@ def test_entries_are_globs_of_whole_names(pattern: str, matching: list[str], oth
 
 
 @pytest.mark.parametrize(
-    "name", ["1.2.3.4", "1.2.3.4:8448", "[::1]", "[::1]:8448", "[2001:db8::1]", "999.1.1.1"]
+    "name", ["1.2.3.4", "1.2.3.4:8448", "[::1]", "[::1]:8448", "[2001:db8::1]", "255.255.255.255", "01.2.3.4"]
 )
 def test_addresses_stay_out_where_the_room_says_so(name: str) -> None:
     assert not allowed(name, allow=["*", name], allow_ip_literals=False)
@@ -93,7 +93,9 @@ def test_addresses_stay_out_where_the_room_says_so(name: str) -> None:
     assert allowed(name, allow=["*"])
 
 
-@pytest.mark.parametrize("name", ["1.2.3.example", "1.2.3.4.5", "1.2.3", "a1.2.3.4", "1.2.3.4.example:8448"])
+@pytest.mark.parametrize(
+    "name", ["1.2.3.example", "1.2.3.4.5", "1.2.3", "a1.2.3.4", "1.2.3.4.example:8448", "1.2.3.256"]
+)
 def test_what_only_resembles_an_address_is_none(name: str) -> None:
     assert allowed(name, allow=["*"], allow_ip_literals=False)
 

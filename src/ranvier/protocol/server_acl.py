@@ -75,7 +75,9 @@ def host_of(server_name: str) -> str:
 
 def is_ip_literal(host: str) -> bool:
     """Whether a server name without port is an address, as the grammar of server names understands it."""
-    return host.startswith("[") or _IPV4.fullmatch(host) is not None
+    if host.startswith("["):
+        return True
+    return _IPV4.fullmatch(host) is not None and all(int(number) <= 255 for number in host.split("."))
 
 
 class _Hosts:
