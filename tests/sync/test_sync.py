@@ -8,6 +8,8 @@ import pytest
 from tests.http_client import path_of
 from tests.server import Server, UserClient
 
+from ranvier.sync.waiting import SPACING
+
 
 def joined(answer: Any, room_id: str) -> Any:
     return answer.get("rooms", {}).get("join", {}).get(room_id, {})
@@ -61,6 +63,27 @@ async def test_state_in_the_timeline_is_not_in_the_state_before_it(pair):
     assert section["timeline"]["events"][-1]["unsigned"]["prev_content"] == {"topic": "old"}
     topics = [e["content"]["topic"] for e in section["state"]["events"] if e["type"] == "m.room.topic"]
     assert topics == ["old"]
+
+
+async def test_a_burst_of_messages_takes_few_answers_and_each_arrives_once_in_order(pair):
+    alice, bob, room_id = pair
+    since = (await bob.sync())["next_batch"]
+
+    async def talk() -> None:
+        for number in range(30):
+            await alice.send(room_id, f"{number}")
+
+    talking = asyncio.create_task(talk())
+    heard: list[str] = []
+    answers, began = 0, asyncio.get_running_loop().time()
+    while len(heard) < 30:
+        answer = await bob.sync(since, timeout=20_000)
+        since, answers = answer["next_batch"], answers + 1
+        heard += bodies(joined(answer, room_id))
+    await talking
+    assert heard == [str(number) for number in range(30)]
+    seconds = asyncio.get_running_loop().time() - began
+    assert answers <= 2 + seconds / SPACING
 
 
 async def test_a_message_wakes_those_who_wait(pair):

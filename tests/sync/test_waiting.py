@@ -40,3 +40,12 @@ async def test_devices_that_come_and_go_leave_nothing_behind():
     wakes = again.wakes
     waiting.wake("@a:b/FIRST")
     assert again.wakes == wakes + 1
+
+
+def test_what_follows_an_answer_at_once_gathers_for_a_moment_and_no_longer():
+    session = Waiting().session("@a:b", ["@a:b"], ROOMS)
+    assert session.early("PHONE", 100.0) <= 0
+    session.answer("PHONE", 100.0)
+    assert 0 < session.early("PHONE", 100.01) <= waiting_module.SPACING
+    assert session.early("LAPTOP", 100.01) <= 0
+    assert session.early("PHONE", 100.0 + waiting_module.SPACING) <= 0

@@ -120,11 +120,12 @@ class Receipts:
             return thread == (roots[0] if roots else relations.MAIN_TIMELINE)
         return thread in (kept.event.event_id, *(one.event_id for one in found))
 
-    async def of_room(self, room: int, user_id: str) -> list[Receipt]:
-        """The newest receipts of a room that a user may see, and all of their own."""
-        rows = [row for row in await store.of_room(self._database, room, SHOWN) if row.type != PRIVATE]
-        own = [row for row in await store.of_user(self._database, room, user_id) if row.type == PRIVATE]
-        return [_receipt(row) for row in (*rows, *own)]
+    async def of_rooms(self, rooms: Sequence[int], user_id: str) -> dict[int, list[Receipt]]:
+        """The newest receipts of rooms that a user may see, by room."""
+        found: dict[int, list[Receipt]] = {}
+        for row in await store.of_rooms(self._database, rooms, user_id, PRIVATE, SHOWN):
+            found.setdefault(row.room, []).append(_receipt(row))
+        return found
 
     async def private(self, room: int, user_id: str) -> list[Receipt]:
         """A user's own private receipts in a room."""

@@ -288,16 +288,42 @@ class Unread:
         counters: RoomCounters = room.counters
         return counters
 
+    async def prepare(self, rooms: Iterable[Room], user_id: str) -> None:
+        """What a user's counts of many rooms need, into memory, in few reads."""
+        missing = []
+        for room in rooms:
+            counters = room.counters or await self._counters(room)
+            if user_id not in counters.readers:
+                missing.append(room)
+        if missing:
+            await self._read(missing, user_id)
+
     async def _reader(self, room: Room, counters: RoomCounters, user_id: str) -> _Reader:
         while True:
-            head, moves = room.head, counters.moves
-            rows = {row.thread: row for row in await store.reads_of(self._database, room.nid, user_id)}
-            floor = min((row.version for row in rows.values()), default=0)
-            marks = await store.marks_of(self._database, room.nid, user_id, floor)
-            if room.head is head and counters.moves == moves:
-                reader = _Reader(rows, marks)
-                counters.readers[user_id] = reader
+            await self._read([room], user_id)
+            counters = room.counters or await self._counters(room)
+            reader = counters.readers.get(user_id)
+            if reader is not None:
                 return reader
+
+    async def _read(self, rooms: Sequence[Room], user_id: str) -> None:
+        """Look the user up in these rooms; leaves out a room in which something happened meanwhile."""
+        before = [(room, room.head, room.counters, _moves(room)) for room in rooms]
+        nids = [room.nid for room in rooms]
+        reads: dict[int, dict[str, ReadRow]] = {}
+        marks: dict[int, list[MarkRow]] = {}
+        for read in await store.reads_of(self._database, nids, user_id):
+            reads.setdefault(read.room, {})[read.thread] = read
+        for mark in await store.marks_of(self._database, nids, user_id):
+            marks.setdefault(mark.room, []).append(mark)
+        for room, head, counters, moves in before:
+            if (
+                counters is not None
+                and room.head is head
+                and room.counters is counters
+                and _moves(room) == moves
+            ):
+                counters.readers[user_id] = _Reader(reads.get(room.nid, {}), marks.get(room.nid, ()))
 
     async def counter_at(self, room: Room, thread: str, version: int) -> int:
         """A thread's counter after a version; for the main timeline where all threads are meant."""
@@ -316,6 +342,10 @@ class Unread:
                     room.counters.advance(entry.payload)
                 else:
                     room.counters.readers.pop(entry.audience, None)
+
+
+def _moves(room: Room) -> int:
+    return room.counters.moves if room.counters is not None else 0
 
 
 def _facts(room: Room, head: Head, item: TimelineItem) -> PushFacts:

@@ -1,8 +1,9 @@
 """Receipts as they stand: the newest of each user, type and thread."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ranvier.store.database import Reader, Transaction
+from ranvier.store.database import Database, Reader, Transaction
 
 
 class ReceiptRow(NamedTuple):
@@ -34,11 +35,16 @@ async def write(transaction: Transaction, row: ReceiptRow) -> bool:
     return written == 1
 
 
-async def of_room(reader: Reader, room: int, limit: int) -> list[ReceiptRow]:
-    """The newest receipts of a room, at most so many."""
-    rows = await reader.fetch(
-        f"SELECT {_COLUMNS} FROM receipts WHERE room = $1 ORDER BY ts DESC LIMIT $2",  # noqa: S608
-        room,
+async def of_rooms(
+    database: Database, rooms: Sequence[int], user_id: str, private: str, limit: int
+) -> list[ReceiptRow]:
+    """The newest receipts of rooms, at most so many of each; of the type `private` only the user's own."""
+    rows = await database.fetch_slowly(
+        f"SELECT {_COLUMNS} FROM (SELECT {_COLUMNS}, ROW_NUMBER() OVER (PARTITION BY room ORDER BY ts DESC) AS place "  # noqa: S608
+        "FROM receipts WHERE room = ANY($1) AND (type <> $2 OR user_id = $3)) AS placed WHERE place <= $4",
+        list(rooms),
+        private,
+        user_id,
         limit,
     )
     return [ReceiptRow(*row) for row in rows]

@@ -62,24 +62,23 @@ async def write_reads(transaction: Transaction, reads: Iterable[ReadRow]) -> Non
     )
 
 
-async def reads_of(reader: Reader, room: int, user_id: str) -> list[ReadRow]:
-    """How far a user has read a room, by thread."""
+async def reads_of(reader: Reader, rooms: Sequence[int], user_id: str) -> list[ReadRow]:
+    """How far a user has read rooms, by thread."""
     rows = await reader.fetch(
-        "SELECT room, user_id, thread, version, counter FROM read_positions WHERE room = $1 AND user_id = $2",
-        room,
+        "SELECT room, user_id, thread, version, counter FROM read_positions WHERE room = ANY($1) AND user_id = $2",
+        list(rooms),
         user_id,
     )
     return [ReadRow(*row) for row in rows]
 
 
-async def marks_of(reader: Reader, room: int, user_id: str, after: int) -> list[MarkRow]:
-    """A user's marks after a version, oldest first."""
+async def marks_of(reader: Reader, rooms: Sequence[int], user_id: str) -> list[MarkRow]:
+    """A user's marks in rooms, the oldest of a room first."""
     rows = await reader.fetch(
         "SELECT room, user_id, version, thread, notify, highlight FROM unread_marks "
-        "WHERE room = $1 AND user_id = $2 AND version > $3 ORDER BY version",
-        room,
+        "WHERE room = ANY($1) AND user_id = $2 ORDER BY room, version",
+        list(rooms),
         user_id,
-        after,
     )
     return [MarkRow(*row) for row in rows]
 
@@ -112,8 +111,16 @@ async def counter_at(reader: Reader, room: int, thread: str, version: int) -> in
 
 async def counters(reader: Reader, room: int) -> dict[str, tuple[int, int]]:
     """The newest counter of each thread of a room, with the version that set it, the newest last."""
+    # From thread to thread by the index: there is a row for each event that was counted.
     rows = await reader.fetch(
-        "SELECT thread, MAX(counter), MAX(version) FROM unread_counters WHERE room = $1 GROUP BY thread ORDER BY 3",
+        "WITH RECURSIVE threads (thread) AS ("
+        "SELECT MIN(thread) FROM unread_counters WHERE room = $1 UNION ALL "
+        "SELECT (SELECT MIN(c.thread) FROM unread_counters c WHERE c.room = $1 AND c.thread > threads.thread) "
+        "FROM threads WHERE threads.thread IS NOT NULL), "
+        "newest AS (SELECT thread, (SELECT MAX(c.version) FROM unread_counters c "
+        "WHERE c.room = $1 AND c.thread = threads.thread) AS version FROM threads WHERE thread IS NOT NULL) "
+        "SELECT u.thread, u.counter, u.version FROM newest JOIN unread_counters u "
+        "ON u.room = $1 AND u.thread = newest.thread AND u.version = newest.version ORDER BY u.version",
         room,
     )
     return {row[0]: (row[1], row[2]) for row in rows}

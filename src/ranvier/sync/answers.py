@@ -8,6 +8,7 @@ import orjson
 from ranvier.protocol.history_visibility import read_membership
 from ranvier.rooms.heads import MEMBER, Heads, Room, TimelineItem
 from ranvier.rooms.joined import UserMemberships
+from ranvier.rooms.receipts import Receipt
 from ranvier.rooms.unread import Unread
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
@@ -24,6 +25,8 @@ from ranvier.sync.slices import Slices
 from ranvier.sync.timelines import Gathered, Timelines
 
 _SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
+_PORTION = 50
+"""Rooms whose receipts and unread marks are read at once."""
 Section = tuple[bytes, bytes]
 """A room id as JSON, and the room's part of the answer."""
 
@@ -294,19 +297,26 @@ class RoomAnswers:
         room_data = await self._ephemera.account_data(
             request, [work.membership.room_id for work in works], news
         )
-        for work in works:
-            if work.membership.membership == "join":
-                section = await self._joined(request, work, moment, shaper, room_data, news)
-                if section is not None:
-                    answer.join.append((_key(work.membership), section))
-            else:
-                answer.leave.append((_key(work.membership), self._left(request, work, shaper, room_data)))
-            await slices.breathe()
+        for first in range(0, len(works), _PORTION):
+            portion = works[first : first + _PORTION]
+            new = [work.room for work in portion if work.whole and work.membership.membership == "join"]
+            standing = await self._ephemera.standing(request, new)
+            await self._unread.prepare(new, request.user_id)
+            for work in portion:
+                if work.membership.membership == "join":
+                    receipts = standing.get(work.room.nid, ()) if work.whole else None
+                    section = await self._joined(request, work, receipts, moment, shaper, room_data, news)
+                    if section is not None:
+                        answer.join.append((_key(work.membership), section))
+                else:
+                    answer.leave.append((_key(work.membership), self._left(request, work, shaper, room_data)))
+                await slices.breathe()
 
     async def _joined(
         self,
         request: SyncRequest,
         work: _Work,
+        standing: Sequence[Receipt] | None,
         moment: Moment,
         shaper: EventShaper,
         room_data: Mapping[str, bytes],
@@ -322,7 +332,7 @@ class RoomAnswers:
             request,
             work.room,
             work.news,
-            whole=work.whole,
+            standing=standing,
             typing=work.room.nid in moment.typing,
             private=news is not None and work.membership.room_id in news.private_receipts,
         )

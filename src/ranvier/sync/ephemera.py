@@ -34,11 +34,11 @@ class Ephemera:
         room: Room,
         news: RoomNews | None,
         *,
-        whole: bool,
+        standing: Sequence[Receipt] | None,
         typing: bool,
         private: bool,
     ) -> bytes | None:
-        """The room's ephemeral events: all receipts where `whole`, otherwise the new ones.
+        """The room's ephemeral events: the `standing` receipts where there are any given, otherwise the new ones.
 
         `typing` and `private` tell whether typing, and the reader's own private receipts, changed.
         """
@@ -50,21 +50,27 @@ class Ephemera:
             content = {"user_ids": self.typing.users(room.nid)}
             events.append(orjson.dumps({"type": "m.typing", "content": content}))
         if wanted.wants("m.receipt", None, {}):
-            content = _receipts_content(
-                await self._receipts_of(
-                    request.user_id, room.nid, None if whole else news or RoomNews(), private
-                )
-            )
+            receipts = standing
+            if receipts is None:
+                receipts = await self._new_receipts(request.user_id, room.nid, news, private)
+            content = _receipts_content(receipts)
             if content:
                 events.append(orjson.dumps({"type": "m.receipt", "content": content}))
         return events_json(events) if events else None
 
-    async def _receipts_of(
+    async def standing(self, request: SyncRequest, rooms: Sequence[Room]) -> dict[int, list[Receipt]]:
+        """The receipts of rooms that the reader has nothing of yet, by the room's number."""
+        wanted = request.filter.room.ephemeral
+        if not rooms or not wanted.wants("m.receipt", None, {}):
+            return {}
+        return await self._receipts.of_rooms([room.nid for room in rooms], request.user_id)
+
+    async def _new_receipts(
         self, user_id: str, room: int, news: RoomNews | None, private: bool
     ) -> list[Receipt]:
-        if news is None:
-            return await self._receipts.of_room(room, user_id)
-        receipts = await self._receipts.of_entries(room, news.receipts) if news.receipts else []
+        receipts = []
+        if news is not None and news.receipts:
+            receipts = await self._receipts.of_entries(room, news.receipts)
         if private:
             receipts += await self._receipts.private(room, user_id)
         return receipts

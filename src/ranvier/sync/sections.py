@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from ranvier.protocol.events import Event
 from ranvier.protocol.filters import EventFilter, Filter
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Heads, Room
@@ -43,13 +44,7 @@ class RoomSections:
     async def shaper(self, request: SyncRequest, gathered: Iterable[Gathered]) -> EventShaper:
         """A shaper that knows the aggregations and redactions of these rooms' timelines."""
         shown = [one.item.kept for room in gathered for one in room.timeline]
-        # The newest event of a room has no children yet: children come later.
-        parents = [
-            one.item.kept.event
-            for room in gathered
-            for one in room.timeline
-            if room.room.head is None or one.item.version != room.room.head.version
-        ]
+        parents = [event for room in gathered for event in _possible_parents(room)]
         bundles: Mapping[str, Mapping[str, Any]] = {}
         if parents:
             bundles = await self._relations.bundles(parents, request.user_id)
@@ -191,6 +186,28 @@ def _add_changes(gathered: Gathered, state: State, until: int) -> None:
             continue
         if item.version <= until or item.version not in shown:
             state[event.type, event.state_key] = item.kept
+
+
+def _possible_parents(gathered: Gathered) -> Iterable[Event]:
+    """Those events of the timeline to which others may relate.
+
+    Children come later than what they relate to; where all that came later is at hand, it is looked at there.
+    """
+    recent = gathered.room.recent
+    head = gathered.room.head
+    events = [(one.item.version, one.item.kept.event) for one in gathered.timeline]
+    if head is not None and events and events[0][0] == head.version:
+        return ()
+    if head is None or not recent or not events or recent[0].version > events[0][0] + 1:
+        return [event for _, event in events]
+    named = {_parent_of(item.kept.event) for item in recent}
+    return [event for _, event in events if event.event_id in named]
+
+
+def _parent_of(event: Event) -> object:
+    relates_to = event.content.get("m.relates_to")
+    parent = relates_to.get("event_id") if isinstance(relates_to, dict) else None
+    return parent if isinstance(parent, str) else None
 
 
 def lazily(wanted: Filter) -> bool:

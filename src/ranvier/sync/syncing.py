@@ -96,15 +96,24 @@ class Syncing:
         while True:
             rooms = await self._user_rooms.of(request.user_id)
             remaining = 0.0 if request.full_state else deadline - loop.time()
-            wakes = 0
-            session = None
-            if remaining > 0:
-                session = self._waiting.session(request.user_id, _own(request), rooms.joined_audiences)
-                wakes = session.wakes
-            answer = await self._since(request, since, rooms, must=remaining <= 0)
-            if answer is not None:
+            if remaining <= 0:
+                news = await self._read(request, since, rooms)
+                answer = await self._since(request, since, rooms, news, must=True)
+                assert answer is not None
                 return answer
-            assert session is not None
+            session = self._waiting.session(request.user_id, _own(request), rooms.joined_audiences)
+            wakes = session.wakes
+            news = await self._read(request, since, rooms)
+            if news or self._is_behind(since):
+                early = session.early(request.device_id, loop.time())
+                if early > 0:
+                    # A busy room would otherwise cost an answer for every message, to everybody in it.
+                    await asyncio.sleep(min(early, remaining))
+                    continue
+                answer = await self._since(request, since, rooms, news, must=False)
+                if answer is not None:
+                    session.answer(request.device_id, loop.time())
+                    return answer
             if not await self._waiting.wait(session, wakes, remaining):
                 # The time has passed, or the server stops.
                 deadline = 0.0
@@ -132,14 +141,16 @@ class Syncing:
 
     # Since a token
 
-    async def _since(
-        self, request: SyncRequest, since: SyncToken, rooms: UserMemberships, *, must: bool
-    ) -> bytes | None:
-        """The answer, or None if there is nothing new and the request may wait."""
+    async def _read(self, request: SyncRequest, since: SyncToken, rooms: UserMemberships) -> News:
         log = self._log
-        news = await news_module.read(
+        return await news_module.read(
             log.database, log.tail, rooms, request.user_id, request.device_id, since.position
         )
+
+    async def _since(
+        self, request: SyncRequest, since: SyncToken, rooms: UserMemberships, news: News, *, must: bool
+    ) -> bytes | None:
+        """The answer; None if there is nothing in it for this reader and the request may wait."""
         counter = self._ephemera.presence.moments.counter
         typing = self._changed_typing(since, rooms)
         presence = await self._ephemera.presence.since(request, since, rooms, news)
@@ -158,6 +169,15 @@ class Syncing:
         if not (answer or account_data or presence or messages or lists or news.keys or must):
             return None
         return await self._finish(request, token, answer, account_data, presence, messages, lists)
+
+    def _is_behind(self, since: SyncToken) -> bool:
+        """Whether messages wait for the device, or something that passes away changed for anybody."""
+        moments = self._ephemera.presence.moments
+        return (
+            since.to_device < since.position
+            or since.epoch != moments.epoch
+            or since.counter < moments.counter
+        )
 
     def _changed_typing(self, since: SyncToken, rooms: UserMemberships) -> frozenset[int]:
         typing = self._typing

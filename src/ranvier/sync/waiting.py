@@ -13,13 +13,15 @@ from ranvier.bus.local import Ring
 _SESSIONS = 20_000
 _DEVICES = 100
 """Devices of a user that are followed at once."""
+SPACING = 0.05
+"""Seconds between two answers that one device waits for: what comes in between goes into one answer."""
 _FEW = 100
 
 
 class Session:
     """One user's waiting requests, and the audiences that wake them. `wakes` counts how often they were woken."""
 
-    __slots__ = ("audiences", "rooms", "user_id", "waiting", "wakes")
+    __slots__ = ("answered", "audiences", "rooms", "user_id", "waiting", "wakes")
 
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id
@@ -27,6 +29,17 @@ class Session:
         self.rooms: frozenset[str] = frozenset()
         self.waiting: set[asyncio.Future[bool]] = set()
         self.wakes = 0
+        self.answered: dict[str | None, float] = {}
+
+    def early(self, device_id: str | None, now: float) -> float:
+        """Seconds for which news should gather yet, as this device was answered just before; 0 or less if none."""
+        return self.answered.get(device_id, -SPACING) + SPACING - now
+
+    def answer(self, device_id: str | None, now: float) -> None:
+        """A device is answered."""
+        if len(self.answered) > _DEVICES:
+            self.answered.clear()
+        self.answered[device_id] = now
 
     def wake(self) -> None:
         """End all waits."""
