@@ -16,37 +16,13 @@ import yaml
 
 from bench import requests
 from bench.connection import Address, Connection
+from bench.lifted_limits import LIFTED_LIMITS, UNLIMITED
 from bench.postgresql import DATABASE_USER, Cluster, free_port
 
 Database = Literal["sqlite", "postgres"]
 SERVER_NAME = "bench.example"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-
-_UNLIMITED = {"per_second": 1_000_000, "burst_count": 1_000_000}
-_RATE_LIMITS: dict[str, Any] = {
-    **dict.fromkeys(
-        (
-            "rc_message",
-            "rc_registration",
-            "rc_registration_token_validity",
-            "rc_admin_redaction",
-            "rc_joins_per_room",
-            "rc_3pid_validation",
-            "rc_third_party_invite",
-            "rc_media_create",
-            "rc_delayed_event_mgmt",
-            "rc_reports",
-            "rc_room_creation",
-            "rc_user_directory",
-        ),
-        _UNLIMITED,
-    ),
-    "rc_login": {"address": _UNLIMITED, "account": _UNLIMITED, "failed_attempts": _UNLIMITED},
-    "rc_joins": {"local": _UNLIMITED, "remote": _UNLIMITED},
-    "rc_invites": {"per_room": _UNLIMITED, "per_user": _UNLIMITED, "per_issuer": _UNLIMITED},
-    "rc_presence": {"per_user": _UNLIMITED},
-}
 
 
 class ServerFailed(Exception):
@@ -170,7 +146,7 @@ class _Process:
             "suppress_key_server_warning": True,
             "database": database,
             "listeners": [self._listener()],
-            **_RATE_LIMITS,
+            **LIFTED_LIMITS,
         }
 
     def _listener(self) -> dict[str, Any]:
@@ -316,7 +292,7 @@ class Ranvier(_Process):
         return [program, "run", "--config", str(self.folder / "homeserver.yaml")]
 
     def _configuration(self) -> dict[str, Any]:
-        return {**super()._configuration(), "enable_metrics": True, "rc_other": _UNLIMITED}
+        return {**super()._configuration(), "enable_metrics": True, "rc_other": UNLIMITED}
 
     def _listener(self) -> dict[str, Any]:
         return {**super()._listener(), "resources": [{"names": ["client", "metrics"], "compress": False}]}

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.lifted_limits import UNLIMITED
+
 from complement.servers.certificate import make_certificate
 from complement.servers.child import run_child
-from complement.servers.settings import UNLIMITED, make_settings
+from complement.servers.settings import make_settings
 from complement.servers.surroundings import CLIENT_PORT, FEDERATION_PORT, Surroundings
 from complement.servers.tls import Terminator
 

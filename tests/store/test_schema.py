@@ -1,5 +1,6 @@
 """What an administrator who upgrades, or downgrades by mistake, can rely on."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -44,6 +45,22 @@ async def postgres_database(folder: str, name: str) -> None:
     connection = await asyncpg.connect(host=folder, user="postgres", database="postgres")
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()
+
+
+async def test_processes_that_start_at_once_upgrade_once(empty: Database, tmp_path: Path):
+    if empty.dialect == "sqlite":
+        second: Database = SqliteDatabase(tmp_path / "empty.db")
+    else:
+        where = await empty.fetch_row("SELECT current_database(), current_setting('unix_socket_directories')")
+        assert where is not None
+        second = await PostgresDatabase.connect(host=where[1], user="postgres", database=where[0])
+    try:
+        found = await asyncio.gather(*(schema.upgrade(database) for database in (empty, second)))
+    finally:
+        await second.close()
+    assert [to for _, to in found] == [VERSIONS[-1]] * 2
+    rows = await empty.fetch("SELECT version FROM schema_version ORDER BY version")
+    assert [row[0] for row in rows] == VERSIONS
 
 
 async def bring_to(database: Database, version: int) -> None:

@@ -5,7 +5,8 @@ BYTEA and BOOLEAN; upserts are `ON CONFLICT … DO …`. A function of the store
 awaits it; on SQLite these answer without ever suspending.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
@@ -74,6 +75,21 @@ class Transaction(Reader, Protocol):
         ...
 
 
+@contextlib.asynccontextmanager
+async def savepoint(transaction: Transaction, entries: list[Entry]) -> AsyncIterator[None]:
+    """A part of a transaction, for both databases; `entries` is what the transaction announced."""
+    announced = len(entries)
+    await transaction.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        del entries[announced:]
+        await transaction.execute("ROLLBACK TO SAVEPOINT part")
+        await transaction.execute("RELEASE SAVEPOINT part")
+        raise
+    await transaction.execute("RELEASE SAVEPOINT part")
+
+
 Write = Callable[[Transaction], Awaitable[Outcome]]
 
 
@@ -110,8 +126,11 @@ class Database(Reader, Protocol):
         """Drop what only served to find out whether a commit happened, where nobody can be unsure any more."""
         ...
 
-    async def run_script(self, statements: Iterable[str]) -> None:
-        """Run schema statements in one transaction."""
+    async def run_script(self, statements: Iterable[str], unless: str = "") -> None:
+        """Run schema statements in one transaction, one script at a time whichever process brings it.
+
+        Does nothing where the query `unless`, made once it is this script's turn, finds a row.
+        """
         ...
 
     async def close(self) -> None:

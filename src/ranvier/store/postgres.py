@@ -9,14 +9,16 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import asyncpg
 import orjson
 
-from ranvier.store.database import CommitLost, CommitUnknown, Dialect, Entry, Outcome, Row, Write
+from ranvier.store.database import CommitLost, CommitUnknown, Dialect, Entry, Outcome, Row, Write, savepoint
 
 _LOG_LOCK = 0x52414E56
+_SCHEMA_LOCK = _LOG_LOCK + 1
 _SETTING = "ranvier.batch"
 _BATCHES_KEPT_MS = 3_600_000
 _LOOK_UPS = 20
@@ -85,18 +87,8 @@ class _Transaction(_Connection):
         text = f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}){conflict}"  # noqa: S608
         return await self.execute(text, *(list(column) for column in zip(*rows, strict=True)))
 
-    @contextlib.asynccontextmanager
-    async def part(self) -> AsyncIterator[None]:
-        announced = len(self.entries)
-        await self.execute("SAVEPOINT part")
-        try:
-            yield
-        except BaseException:
-            del self.entries[announced:]
-            await self.execute("ROLLBACK TO SAVEPOINT part")
-            await self.execute("RELEASE SAVEPOINT part")
-            raise
-        await self.execute("RELEASE SAVEPOINT part")
+    def part(self) -> AbstractAsyncContextManager[None]:
+        return savepoint(self, self.entries)
 
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -216,9 +208,11 @@ class PostgresDatabase:
         oldest = int(time.time() * 1000) - _BATCHES_KEPT_MS
         await self._pool.execute("DELETE FROM batches WHERE committed_at < $1", oldest)
 
-    async def run_script(self, statements: Iterable[str]) -> None:
+    async def run_script(self, statements: Iterable[str], unless: str = "") -> None:
         async with self._pool.acquire() as connection, connection.transaction():
-            for statement in statements:
+            await connection.execute(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+            is_done = bool(unless) and await connection.fetchrow(unless) is not None
+            for statement in () if is_done else statements:
                 await connection.execute(statement)
         await self._read_types()
 

@@ -7,13 +7,14 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
-from ranvier.store.database import Dialect, Entry, Outcome, Row, Write
+from ranvier.store.database import Dialect, Entry, Outcome, Row, Write, savepoint
 
 _ARRAY = re.compile(r"= ANY\(\$(\d+)\)")
 _PARAMETER = re.compile(r"\$(\d+)")
@@ -101,18 +102,8 @@ class _Transaction(_Connection):
             first += size
         return written
 
-    @contextlib.asynccontextmanager
-    async def part(self) -> AsyncIterator[None]:
-        announced = len(self.entries)
-        await self.execute("SAVEPOINT part")
-        try:
-            yield
-        except BaseException:
-            del self.entries[announced:]
-            await self.execute("ROLLBACK TO SAVEPOINT part")
-            await self.execute("RELEASE SAVEPOINT part")
-            raise
-        await self.execute("RELEASE SAVEPOINT part")
+    def part(self) -> AbstractAsyncContextManager[None]:
+        return savepoint(self, self.entries)
 
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -215,11 +206,12 @@ class SqliteDatabase(_Connection):
         # A commit to a file of one's own is never in doubt.
         pass
 
-    async def run_script(self, statements: Iterable[str]) -> None:
+    async def run_script(self, statements: Iterable[str], unless: str = "") -> None:
         def run() -> None:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
-                for statement in statements:
+                is_done = bool(unless) and self._writer.execute(unless).fetchone() is not None
+                for statement in () if is_done else statements:
                     self._writer.execute(statement)
                 self._writer.execute("COMMIT")
             except BaseException:

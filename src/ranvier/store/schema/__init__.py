@@ -31,17 +31,24 @@ def _statements(text: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
+_EXISTS = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'",
+    # Not `to_regclass`, which may answer from what its session remembers.
+    "postgres": "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'schema_version'",
+}
+
+
 async def version_of(database: Database) -> int:
     """The schema version that the database has; 0 if it is empty."""
-    if database.dialect == "sqlite":
-        exists = await database.fetch_value("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'")
-    else:
-        exists = await database.fetch_value("SELECT to_regclass('schema_version') IS NOT NULL")
+    exists = await database.fetch_value(_EXISTS[database.dialect])
     return int(await database.fetch_value("SELECT MAX(version) FROM schema_version")) if exists else 0
 
 
 async def upgrade(database: Database) -> tuple[int, int]:
-    """Bring the database to the newest schema, each version in a transaction of its own; answers (from, to)."""
+    """Bring the database to the newest schema, each version in a transaction of its own; answers (from, to).
+
+    Another process may do the same at once: each version is then reached by one of them.
+    """
     steps = files(database.dialect)
     newest = max(steps)
     before = await version_of(database)
@@ -52,5 +59,7 @@ async def upgrade(database: Database) -> tuple[int, int]:
         )
     for version in sorted(step for step in steps if step > before):
         done = f"INSERT INTO schema_version (version) VALUES ({version})"  # noqa: S608
-        await database.run_script([*steps[version], done])
+        known = f"SELECT 1 FROM schema_version WHERE version = {version}"  # noqa: S608
+        unless = known if version > min(steps) else _EXISTS[database.dialect]
+        await database.run_script([*steps[version], done], unless)
     return before, newest
