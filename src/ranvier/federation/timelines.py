@@ -72,6 +72,6 @@ class TimelinesMissed:
         room_id = await standing.room_id(nid)
         if room_id is None:
             return
-        for receipt in await self._receipts.of_room(nid, ""):
+        for receipt in (await self._receipts.of_rooms([nid], "")).get(nid, ()):
             if receipt.ts >= since and self._local_events.is_own(receipt.user_id):
                 portion.add_receipt(room_id, receipt)

@@ -114,7 +114,7 @@ class Discovery:
                 self._step = _direct(m_server, address)
                 return
             self._name = m_server
-        self._step = self._next_service()
+        self._step = self._next_target()
 
     def tell_srv(self, records: Sequence[SrvRecord]) -> None:
         """The records in the order in which they are to be tried (`in_order`); empty if there are none."""
@@ -123,11 +123,11 @@ class Discovery:
             targets = tuple(Target(record.target, record.port) for record in records if record.target)
             self._step = Route(self._name, self._name, targets)
         elif self._services:
-            self._step = self._next_service()
+            self._step = self._next_target()
         else:
             self._step = Route(self._name, self._name, (Target(self._name, DEFAULT_PORT),))
 
-    def _next_service(self) -> NeedSrv:
+    def _next_target(self) -> NeedSrv:
         return NeedSrv(f"{self._services.pop(0)}.{self._name}")
 
 

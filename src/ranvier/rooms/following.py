@@ -150,6 +150,6 @@ async def events_of(database: Database, events: Events, entries: Sequence[Entry]
         first, last = min(versions), max(versions)
         rows = await timeline_store.page(database, room_of(audience), first - 1, last, last - first + 1)
         wanted = set(versions)
-        nids += [row.event for row in rows if row.version in wanted]
+        nids += [row.event for row in rows if row.version in wanted and row.event is not None]
     kept = await events.by_nids(nids)
     return [*(kept[nid] for nid in nids if nid in kept), *found]
