@@ -1,5 +1,6 @@
 """Drives state resolutions for tests, over events in memory and an index of their auth chains in memory."""
 
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 
@@ -63,7 +64,7 @@ class Index:
         self.newest[place.chain] = place.sequence
         self.links.setdefault(place.chain, []).extend(links)
         for link in links:
-            self.links_to.setdefault(link.to_chain, []).append(link)
+            insort(self.links_to.setdefault(link.to_chain, []), link, key=_page_order)
 
     def _knowing(self, event: Event) -> Placing:
         placing = Placing(self._new_chain)
@@ -94,13 +95,10 @@ class Index:
         raise AssertionError("No answer.")
 
     def _page(self, to_chain: int, low: int, below: tuple[int, int] | None) -> list[Link]:
-        fitting = [
-            link
-            for link in self.links_to.get(to_chain, ())
-            if link.to_sequence >= low and (below is None or (link.to_sequence, link.chain) < below)
-        ]
-        fitting.sort(key=lambda link: (link.to_sequence, link.chain), reverse=True)
-        return fitting[:PAGE]
+        links = self.links_to.get(to_chain, [])
+        end = len(links) if below is None else bisect_left(links, below, key=_page_order)
+        start = bisect_left(links, (low, 0), key=_page_order)
+        return links[max(start, end - PAGE) : end][::-1] if start < end else []
 
     def _agreed_in(self, chains: Iterable[int], agreed: StateMap) -> dict[int, int]:
         sequences = {}
@@ -133,6 +131,10 @@ class Index:
     def subgraph(self, conflicted: Iterable[str]) -> frozenset[str]:
         """The conflicted state subgraph."""
         return self.ids(self.find(conflicted_subgraph(self.places_of(conflicted)), {}))
+
+
+def _page_order(link: Link) -> tuple[int, int]:
+    return link.to_sequence, link.chain
 
 
 def drive(
