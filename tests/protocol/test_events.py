@@ -71,6 +71,12 @@ def test_what_is_built_parses_to_the_same_event_and_verifies(
     assert signing.content_hash_matches(event.pdu)
     keys = {KEY.key_id: KEY.public}
     assert signing.verify_event(event.pdu, room_version, KEY.server_name, keys)
+    parsed = events.parse(json.loads(event.pdu_json), room_version)
+    # What parsing kept, what is made anew, and what signing signed.
+    for _ in range(2):
+        assert events.signed_bytes(parsed) == signing.signed_bytes(redact(event.pdu, room_version))
+    assert events.content_hash_matches(parsed)
+    assert not events.content_hash_matches(events.parse({**event.pdu, "x": "y"}, room_version))
     assert signing.verify_event(events.redacted(event).pdu, room_version, KEY.server_name, keys)
 
 

@@ -22,7 +22,7 @@ from ranvier.protocol.room_versions import StateResolution
 from ranvier.protocol.state_resolution import StateMap
 
 HISTORIES = int(os.environ.get("RANVIER_TEST_RESOLUTIONS", "5"))
-PORTION = 10
+PORTION = 5
 CASES = 8
 """Resolutions for each history."""
 
@@ -59,7 +59,7 @@ def answers_to(made: list[tuple[History, list[list[StateMap]]]]) -> list[list[St
         capture_output=True,
         text=True,
         check=True,
-        timeout=280,
+        timeout=560,
         env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
     )
     answers = [json.loads(line) for line in run.stdout.splitlines()]
@@ -68,6 +68,7 @@ def answers_to(made: list[tuple[History, list[list[StateMap]]]]) -> list[list[St
     ]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("portion", range(0, HISTORIES, PORTION))
 def test_synapse_resolves_states_as_we_do(portion: int) -> None:
     seed = os.environ.get("RANVIER_TEST_SEED", "1")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from ranvier.protocol import canonical_json, unpadded_base64
+from ranvier.protocol import canonical_json, signing, unpadded_base64
 from ranvier.protocol.identifiers import (
     BadIdentifier,
     check_event_id,
@@ -57,6 +57,7 @@ class Event:
         "client_json",
         "content",
         "depth",
+        "essence",
         "event_id",
         "origin_server_ts",
         "pdu",
@@ -93,6 +94,8 @@ class Event:
         self.redacts = _redacts_of(pdu, room_version) if self.type == "m.room.redaction" else None
         self.client_json: bytes | None = None
         self.view: object = None
+        # The bytes that are signed, between parsing and verifying.
+        self.essence: bytes | None = None
         self._pdu_json = pdu_json
 
     @property
@@ -128,10 +131,17 @@ def parse(pdu: Any, version: RoomVersion) -> Event:
         _check_format(pdu, version)
         pdu_json = canonical_json.encode_checked(pdu) if version.strict_json else canonical_json.encode(pdu)
         _check_size(pdu_json)
-        event_id = _name(pdu, version)
+        essence = None
+        if version.event_id_is_hash:
+            essence = _essence(pdu, version)
+            event_id = _hash_id(essence, version)
+        else:
+            event_id = pdu["event_id"]
     except (canonical_json.BadJson, BadIdentifier) as error:
         raise BadEvent(str(error)) from None
-    return Event(event_id, version, pdu, canonical_json.trim(pdu_json))
+    event = Event(event_id, version, pdu, canonical_json.trim(pdu_json))
+    event.essence = essence
+    return event
 
 
 def build(
@@ -279,14 +289,27 @@ def _seal(pdu: dict[str, Any], version: RoomVersion, signer: SigningKey) -> Even
     return Event(event_id, version, pdu, canonical_json.trim(pdu_json))
 
 
-def _name(pdu: dict[str, Any], version: RoomVersion) -> str:
-    if not version.event_id_is_hash:
-        event_id: str = pdu["event_id"]
-        return event_id
+def signed_bytes(event: Event) -> bytes:
+    """What the event's servers sign: its redacted form less `signatures`, which is also what names it.
+
+    Parsing has made it already, and it is kept only until it is asked for. Raises BadJson.
+    """
+    essence, event.essence = event.essence, None
+    return _essence(event.pdu, event.room_version) if essence is None else essence
+
+
+def content_hash_matches(event: Event) -> bool:
+    """Whether the event's content is what its origin hashed; if not, only its redacted form may be used."""
+    return signing.content_hash_matches(event.pdu, checked=event.room_version.strict_json)
+
+
+def _essence(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+    """For a checked PDU."""
     essence = redact(pdu, version)
     essence.pop("signatures", None)
+    essence.pop("unsigned", None)
     encode = canonical_json.encode_checked if version.strict_json else canonical_json.encode
-    return _hash_id(encode(essence), version)
+    return encode(essence)
 
 
 def _new_id(pdu: dict[str, Any], server_name: str) -> str:

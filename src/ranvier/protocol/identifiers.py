@@ -15,6 +15,7 @@ _COMPLIANT_LOCALPART = re.compile(r"[!-9;-~]+\Z")
 _SERVER_NAME = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<host>[0-9A-Za-z.\-]{1,255}))(?::(?P<port>[0-9]{1,5}))?\Z"
 )
+_PLAIN_EVENT_ID = re.compile(r"\$[!-~]{1,254}\Z")
 _NAMESPACED = re.compile(r"[a-z][a-z0-9\-_.]{0,254}\Z")
 _OPAQUE = re.compile(r"[0-9A-Za-z\-._~]{1,255}\Z")
 
@@ -126,7 +127,8 @@ def check_room_id(room_id: str, *, counts_bytes: bool = True) -> None:
 
 def check_event_id(event_id: str, *, counts_bytes: bool = True) -> None:
     """Raises BadIdentifier unless it is an event ID, of any room version; `counts_bytes` as of `check_user_id`."""
-    _check_opaque_with_sigil(event_id, "$", "event ID", counts_bytes)
+    if _PLAIN_EVENT_ID.match(event_id) is None:
+        _check_opaque_with_sigil(event_id, "$", "event ID", counts_bytes)
 
 
 def check_namespaced(identifier: str) -> None:

@@ -59,16 +59,16 @@ def check_signatures(event: Event, keys: Mapping[str, Mapping[str, bytes]]) -> R
     `keys` are public keys by key ID by server: those alone that may be used for an event of this time.
     Signatures by other keys are passed over.
     """
+    message = events.signed_bytes(event)
     for server_name in sorted(events.required_signers(event)):
-        known = keys.get(server_name, {})
-        if not signing.verify_event(event.pdu, event.room_version, server_name, known):
+        if not signing.is_signed(event.pdu, message, server_name, keys.get(server_name, {})):
             return ReceiptFailure(2, f"There is no valid signature by {server_name}.")
     return None
 
 
 def check_hash(event: Event) -> Event:
     """3: the event, if its content is what its origin hashed; otherwise its redacted form."""
-    return event if signing.content_hash_matches(event.pdu) else events.redacted(event)
+    return event if events.content_hash_matches(event) else events.redacted(event)
 
 
 def check_by_auth_events(

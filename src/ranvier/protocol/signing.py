@@ -123,18 +123,23 @@ def verify_json(value: Mapping[str, Any], server_name: str, verify_keys: Mapping
 
     `verify_keys` are the server's public keys by key ID; signatures by other keys are passed over.
     """
+    try:
+        message = signed_bytes(value)
+    except canonical_json.BadJson:
+        return False
+    return is_signed(value, message, server_name, verify_keys)
+
+
+def is_signed(
+    value: Mapping[str, Any], message: bytes, server_name: str, verify_keys: Mapping[str, bytes]
+) -> bool:
+    """`verify_json` where the bytes that the object's signatures cover are known."""
     known = [
         (verify_keys[key], sig)
         for key, sig in signatures_of(value, server_name).items()
         if key in verify_keys
     ]
-    if not known:
-        return False
-    try:
-        message = signed_bytes(value)
-    except canonical_json.BadJson:
-        return False
-    return all(verify(public, message, signature) for public, signature in known)
+    return bool(known) and all(verify(public, message, signature) for public, signature in known)
 
 
 def verify_event(
@@ -144,20 +149,24 @@ def verify_event(
     return verify_json(redact(pdu, version), server_name, verify_keys)
 
 
-def content_hash(pdu: Mapping[str, Any]) -> bytes:
-    """SHA-256 of the whole event less `unsigned`, `signatures` and `hashes`. Raises BadJson."""
+def content_hash(pdu: Mapping[str, Any], *, checked: bool = False) -> bytes:
+    """SHA-256 of the whole event less `unsigned`, `signatures` and `hashes`. Raises BadJson.
+
+    `checked`: the PDU is known to hold no floats.
+    """
     covered = {key: item for key, item in pdu.items() if key not in _UNHASHED}
-    return sha256(canonical_json.encode(covered)).digest()
+    encode = canonical_json.encode_checked if checked else canonical_json.encode
+    return sha256(encode(covered)).digest()
 
 
-def content_hash_matches(pdu: Mapping[str, Any]) -> bool:
+def content_hash_matches(pdu: Mapping[str, Any], *, checked: bool = False) -> bool:
     """Whether `hashes` names the event's content hash; if not, only its redacted form may be used."""
     hashes = pdu.get("hashes")
     claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
     if not isinstance(claimed, str):
         return False
     try:
-        return unpadded_base64.decode(claimed) == content_hash(pdu)
+        return unpadded_base64.decode(claimed) == content_hash(pdu, checked=checked)
     except ValueError:
         return False
 

@@ -5,6 +5,7 @@ received events".
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -12,10 +13,9 @@ from typing import Any, Final, TypeVar
 from ranvier.protocol import events
 from ranvier.protocol.canonical_json import BadJson
 from ranvier.protocol.events import BadEvent, Event
-from ranvier.protocol.redaction import redact
 from ranvier.protocol.room_versions import RoomVersion
 from ranvier.protocol.server_keys import VerifyKey
-from ranvier.protocol.signing import content_hash_matches, signatures_of, signed_bytes, verify
+from ranvier.protocol.signing import signatures_of, verify
 from ranvier.remote.key_ring import Key, KeyRing, Wanted
 
 _SLICE: Final = 32
@@ -36,7 +36,8 @@ class Verifying:
 
     def __init__(self, key_ring: KeyRing) -> None:
         self._key_ring = key_ring
-        self._threads = ThreadPoolExecutor(2, "verifying")
+        self._lanes = os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self._lanes, "verifying")
 
     def stop(self) -> None:
         """Let go of the threads."""
@@ -56,15 +57,25 @@ class Verifying:
         return await self._in_slices(parsed, lambda event: _verified(event, keys))
 
     async def _in_slices(self, items: Sequence[Item], work: Callable[[Item], Outcome]) -> list[Outcome]:
-        """Few items at once, many in threads and in slices, so that requests get their turn."""
+        """Few items at once, many in threads and in slices, so that requests get their turn.
+
+        A batch has as many slices under way as there are threads, so one that comes later waits for no more.
+        """
         if len(items) <= 2:
             return [work(item) for item in items]
         loop = asyncio.get_running_loop()
-        outcomes: list[Outcome] = []
-        for start in range(0, len(items), _SLICE):
-            part = items[start : start + _SLICE]
-            outcomes += await loop.run_in_executor(self._threads, _each, work, part)
-        return outcomes
+        slices = [items[start : start + _SLICE] for start in range(0, len(items), _SLICE)]
+        outcomes: list[list[Outcome]] = [[] for _ in slices]
+        waiting = iter(enumerate(slices))
+
+        async def lane() -> None:
+            for place, part in waiting:
+                outcomes[place] = await loop.run_in_executor(self._threads, _each, work, part)
+
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(self._lanes):
+                lanes.create_task(lane())
+        return [outcome for part in outcomes for outcome in part]
 
 
 def _each(work: Callable[[Item], Outcome], items: Sequence[Item]) -> list[Outcome]:
@@ -94,14 +105,14 @@ def _verified(event: Event | BadEvent, keys: Mapping[Key, VerifyKey]) -> Event |
     if isinstance(event, BadEvent):
         return event
     try:
-        message = signed_bytes(redact(event.pdu, event.room_version))
+        message = events.signed_bytes(event)
     except BadJson as error:
         return BadEvent(str(error))
     for server_name in sorted(events.required_signers(event)):
         fault = _fault(event, server_name, message, keys)
         if fault is not None:
             return fault
-    return event if content_hash_matches(event.pdu) else events.redacted(event)
+    return event if events.content_hash_matches(event) else events.redacted(event)
 
 
 def _fault(event: Event, server_name: str, message: bytes, keys: Mapping[Key, VerifyKey]) -> BadEvent | None:
