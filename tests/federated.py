@@ -83,7 +83,7 @@ def federation_settings(authority: Authority, **overrides: Any) -> dict[str, Any
     plain = {"port": 0, "bind_addresses": ["127.0.0.1"], "resources": [{"names": ["client", "federation"]}]}
     secure = {
         "port": port,
-        "bind_addresses": ["127.0.0.1"],
+        "bind_addresses": ["127.0.0.1", "::1"],
         "tls": True,
         "resources": [{"names": ["federation"]}],
     }

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import shutil
 import signal
+import ssl
 from pathlib import Path
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from tests.authority import Authority, Files
 from tests.http.raw import RawConnection, request
 from tests.server import SERVER_NAME, ServerProcess, free_port
 
@@ -161,3 +164,48 @@ async def test_its_log_is_json_lines_without_secrets(server_process: ServerProce
         "stopped",
     ]
     assert "s3cret-token" not in server_process.log.read_text()
+
+
+async def test_a_listener_with_tls_takes_a_new_certificate_at_sighup(
+    tmp_path: Path, authority: Authority
+) -> None:
+    first, second = authority.issue("first.test"), authority.issue("second.test")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    port = free_port()
+    listener = {
+        "port": port,
+        "bind_addresses": ["127.0.0.1"],
+        "tls": True,
+        "resources": [{"names": ["federation"]}],
+    }
+
+    def put(files: Files) -> None:
+        shutil.copy(files.certificate, certificate)
+        shutil.copy(files.private_key, key)
+
+    async def names(name: str) -> bool:
+        context = ssl.create_default_context(cafile=authority.path)
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+        except ssl.SSLCertVerificationError:
+            return False
+        writer.close()
+        return True
+
+    put(first)
+    server = ServerProcess(
+        tmp_path / "server",
+        listeners=[listener],
+        tls_certificate_path=str(certificate),
+        tls_private_key_path=str(key),
+    )
+    await server.start()
+    try:
+        assert await names("first.test")
+        put(second)
+        server.signal(signal.SIGHUP)
+        async with asyncio.timeout(4):
+            while not await names("second.test"):  # noqa: ASYNC110 - another process works
+                await asyncio.sleep(0.05)
+    finally:
+        await server.kill()

@@ -34,6 +34,7 @@ class Outside:
     """The parts of the server's way out."""
 
     resolver: Resolver
+    web: Web
     well_knowns: WellKnowns
     routes: Routes
     network: Network
@@ -94,11 +95,11 @@ class Neighbourhood:
         """What one server needs to find others; it remembers nothing yet."""
         ranges = IpRanges(PRIVATE, allowed)
         resolver = Resolver(ranges, [self.name_server.address])
-        web = _Led(resolver, ranges, self.ports)
+        outgoing = _Led(resolver, ranges, self.ports)
         tls = TlsContexts(rules or TlsRules(authorities=[self.authority.path]))
-        well_knowns = WellKnowns(web, tls, lambda: self.now_ms, chance=lambda: 1.0)
+        well_knowns = WellKnowns(outgoing, tls, lambda: self.now_ms, chance=lambda: 1.0)
         routes = Routes(resolver, well_knowns, time.monotonic, lambda: 0.0)
-        made = Outside(resolver, well_knowns, routes, Network(web, routes, tls))
+        made = Outside(resolver, outgoing, well_knowns, routes, Network(outgoing, routes, tls))
         self._outsides.append(made)
         return made
 

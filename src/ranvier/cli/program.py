@@ -12,6 +12,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "run": "ranvier.cli.run:run",
     "config": "ranvier.cli.configuration:show_config",
     "register": "ranvier.cli.register:register",
+    "keys": "ranvier.cli.keys:keys",
+    "federation": "ranvier.cli.federation:federation",
 }
 
 

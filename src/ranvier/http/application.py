@@ -119,7 +119,7 @@ class Application:
 
     async def _answer(self, route: Route, request: Request) -> Response:
         endpoint = route.endpoint
-        if endpoint.access == "server":
+        if endpoint.access in ("server", "self"):
             return await self._answer_server(route, request)
         if endpoint.access != "open":
             token = _token_of(request)
@@ -147,7 +147,7 @@ class Application:
     async def _answer_server(self, route: Route, request: Request) -> Response:
         """For another server: who asks is known when the body was read, as it is signed too."""
         assert self._peers is not None
-        claims = self._peers.claims_of(request)
+        claims = self._peers.claims_of(request, by_self=route.endpoint.access == "self")
         if request.method != "GET":
             request.body = await _read(request, route.endpoint.body_limit)
         request.origin = await self._peers.authenticate(request, claims)

@@ -21,7 +21,8 @@ from typing import Any, Literal
 from ranvier.http.request import Request
 from ranvier.http.response import Response
 
-Access = Literal["token", "optional token", "open", "server"]
+Access = Literal["token", "optional token", "open", "server", "self"]
+"""Who may call: users, whoever likes, other servers, or this server itself (from outside, to test the way)."""
 Answer = dict[str, Any] | Response
 Handler = Callable[..., Awaitable[Answer]]
 Bound = Callable[[Request], Awaitable[Answer]]

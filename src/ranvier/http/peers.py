@@ -49,8 +49,11 @@ class Peers:
         """The origin's turn to be served."""
         return self._limits.turn(origin)
 
-    def claims_of(self, request: Request) -> list[XMatrix]:
-        """What the headers claim, before the body is read; refuses what can't be true."""
+    def claims_of(self, request: Request, *, by_self: bool = False) -> list[XMatrix]:
+        """What the headers claim, before the body is read; refuses what can't be true.
+
+        `by_self`: it must be this server that asks, and not another one.
+        """
         headers = [value.decode("latin-1") for name, value in request.headers if name == b"authorization"]
         meant = [header for header in headers if x_matrix.is_x_matrix(header)][:_SIGNATURES]
         if not meant:
@@ -70,8 +73,10 @@ class Peers:
                 raise _unauthorized(
                     f"The request is for {claim.destination}, but this server is {self._own_name}."
                 )
-        if origin == self._own_name:
-            raise _unauthorized("A server does not ask itself.")
+        if (origin == self._own_name) != by_self:
+            raise _unauthorized(
+                "Only this server itself may ask this." if by_self else "A server does not ask itself."
+            )
         if not self._allowed.allows(origin):
             raise Refusal("M_FORBIDDEN", f"This server does not federate with {origin}.")
         wait = self._failures.wait(address_key(request.client_address))

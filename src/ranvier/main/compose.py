@@ -19,13 +19,14 @@ from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.databases import claim, open_database
 from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
-from ranvier.main.keys import load_signing_keys
+from ranvier.main.keys import load_retired_keys, load_signing_keys
 from ranvier.main.media_parts import add_media
 from ranvier.main.parts import Parts
-from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote
+from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote, own_keys
 from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resources_of
 from ranvier.main.sync_parts import add_sync, presence_rules
+from ranvier.protocol.server_keys import OldKey
 from ranvier.protocol.signing import SigningKey
 from ranvier.rooms.delayed_events import DelayedEvents, DelayRules
 from ranvier.rooms.membership import Memberships
@@ -52,6 +53,7 @@ class Ground:
 
     server_name: str
     signing_keys: list[SigningKey]
+    retired_keys: list[OldKey]
     database: Database
     log: LogView
     writer: Writer
@@ -103,6 +105,7 @@ async def compose(
         server_name = config.server.name
         is_new = await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'") is None
         keys = load_signing_keys(config.server.signing_key_path, server_name, is_new=is_new)
+        retired = load_retired_keys(config.server.signing_key_path)
         await claim(database, server_name)
         bell = Bell()
         parts = Parts(bell)
@@ -110,7 +113,7 @@ async def compose(
         writer = Writer(database, tail, parts.announce)
         generation, horizon = await log.read_generation(database), await log.read_horizon(database)
         ground = Ground(
-            server_name, keys, database, LogView(database, tail, generation, horizon), writer, bell
+            server_name, keys, retired, database, LogView(database, tail, generation, horizon), writer, bell
         )
         return _build(config, ground, parts, now, around_network)
     except BaseException:
@@ -136,8 +139,9 @@ def _build(
     )
 
     # remote
-    federation, keys, signers = config.federation, config.server_keys, ground.signing_keys
-    add_remote(federation, keys, signers, ground.database, ground.writer, parts, now, around_network)
+    federation, keys = config.federation, config.server_keys
+    own = own_keys(keys, ground.signing_keys, ground.retired_keys, now)
+    add_remote(federation, keys, own, ground.database, ground.writer, parts, now, around_network)
 
     # encryption and media
     add_encryption(ground.server_name, ground.database, ground.writer, parts, now)

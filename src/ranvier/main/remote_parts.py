@@ -2,7 +2,8 @@
 
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from ranvier.config.records import Federation, ServerKeys
 from ranvier.federation_api.wellknown import ServerWellKnown
@@ -16,6 +17,7 @@ from ranvier.protocol.signing import SigningKey
 from ranvier.remote.allowed_servers import AllowedServers
 from ranvier.remote.back_off import BackOff, BackOffRules
 from ranvier.remote.client import ClientRules, FederationClient
+from ranvier.remote.diagnosis import Examiner
 from ranvier.remote.ip_ranges import IpRanges
 from ranvier.remote.key_ring import KeyRing
 from ranvier.remote.network import Network
@@ -35,10 +37,21 @@ AroundNetwork = Callable[[Network], Transport]
 """Makes of the network what brings calls to other servers: for tests that look at them, or have no network."""
 
 
+def own_keys(
+    config: ServerKeys, signers: Sequence[SigningKey], retired: Sequence[OldKey], now: Callable[[], int]
+) -> OwnKeys:
+    """This server's keys; those that the configuration retires and those that its command did, are one list."""
+    old = {key.key_id: key for key in retired}
+    old |= {key.key_id: OldKey(key.key_id, key.public_key, key.expired_ts) for key in config.old_keys}
+    for signer in signers:
+        old.pop(signer.key_id, None)
+    return OwnKeys(signers, list(old.values()), config.published_validity, now)
+
+
 def add_remote(
     config: Federation,
     keys: ServerKeys,
-    signers: Sequence[SigningKey],
+    own: OwnKeys,
     database: Database,
     writer: Writer,
     parts: Parts,
@@ -46,7 +59,8 @@ def add_remote(
     around_network: AroundNetwork | None = None,
 ) -> None:
     """Build the floor; what `around_network` makes takes the place of the network. Raises `CannotStart`."""
-    own_name = signers[0].server_name
+    own_name = own.server_name
+    parts.add(own)
     allowed = parts.add(AllowedServers(own_name, config.allowed_servers, config.denied_servers))
     patience = config.patience
     back_off = parts.add(
@@ -66,9 +80,7 @@ def add_remote(
         patience.patient_retries,
         patience.longest_patient_pause / 1000,
     )
-    client = parts.add(FederationClient(signers[0], transport, back_off, allowed, rules))
-    old = [OldKey(key.key_id, key.public_key, key.expired_ts) for key in keys.old_keys]
-    own = parts.add(OwnKeys(signers, old, keys.published_validity, now))
+    client = parts.add(FederationClient(own.signer, transport, back_off, allowed, rules))
     notaries = Notaries(client, [Notary(notary.name, notary.verify_keys) for notary in keys.notaries])
     key_ring = parts.add(KeyRing(own, client, notaries, database, writer, now))
     parts.add(Verifying(key_ring))
@@ -88,15 +100,34 @@ def add_peers(config: Federation, own_name: str, parts: Parts, now: Callable[[],
     parts.add(ServerWellKnown(f"{own_name}:443" if is_served else None))
 
 
+@asynccontextmanager
+async def open_examiner(
+    config: Federation, signer: SigningKey | None, now: Callable[[], int]
+) -> AsyncIterator[Examiner]:
+    """What tests other servers: it may go to any address, as it goes where its administrator says. Raises
+    `CannotStart`."""
+    ranges = IpRanges(())
+    web = Web(Resolver(ranges, config.nameservers), ranges)
+    tls = _tls(config)
+    well_knowns = WellKnowns(web, tls, now)
+    network = Network(web, Routes(web.resolver, well_knowns), tls)
+    try:
+        yield Examiner(web, well_knowns, tls, network, signer, now)
+    finally:
+        await network.stop()
+
+
 def _network(config: Federation, now: Callable[[], int]) -> Network:
     ranges = IpRanges(config.blocked_ranges, config.allowed_ranges)
     resolver = Resolver(ranges, config.nameservers)
-    web = Web(resolver, ranges)
+    web, tls = Web(resolver, ranges), _tls(config)
+    return Network(web, Routes(resolver, WellKnowns(web, tls, now)), tls)
+
+
+def _tls(config: Federation) -> TlsContexts:
     minimum = ssl.TLSVersion.TLSv1_3 if config.minimum_tls == "1.3" else ssl.TLSVersion.TLSv1_2
+    rules = TlsRules(config.verifies_certificates, config.authorities, config.unverified_hosts, minimum)
     try:
-        tls = TlsContexts(
-            TlsRules(config.verifies_certificates, config.authorities, config.unverified_hosts, minimum)
-        )
+        return TlsContexts(rules)
     except BadAuthorities as error:
         raise CannotStart(str(error)) from error
-    return Network(web, Routes(resolver, WellKnowns(web, tls, now)), tls)

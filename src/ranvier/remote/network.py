@@ -126,4 +126,6 @@ def _words(error: Exception) -> str:
         error = error.certificate_error
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"{error.host}:{error.port}: {error.strerror or error.os_error}"[:300]
     return str(error)[:300] or type(error).__name__

@@ -89,6 +89,15 @@ class Resolver(AbstractResolver):
                 ttl = min(ttl, record.ttl)
         return records, max(ttl, _LEAST_TTL_S)
 
+    async def find_alias(self, host: str) -> str | None:
+        """The name that the host is an alias of (CNAME), if it is one."""
+        try:
+            answer = await self._channel().query_dns(host, "CNAME")
+        except (aiodns.error.DNSError, UnicodeError):
+            return None
+        targets = [str(record.data.cname) for record in answer.answer if hasattr(record.data, "cname")]
+        return targets[0].rstrip(".") if targets else None
+
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
