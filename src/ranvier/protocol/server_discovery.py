@@ -93,7 +93,7 @@ class Discovery:
     def __init__(self, server_name: str) -> None:
         check_server_name(server_name)
         self._name = server_name
-        self._services = list(SRV_SERVICES)
+        self._prefixes = list(SRV_SERVICES)
         address = parse_address(server_name)
         self._step: Step
         if address.is_literal or address.port is not None:
@@ -114,7 +114,11 @@ class Discovery:
                 self._step = _direct(m_server, address)
                 return
             self._name = m_server
+<<<<<<< HEAD
         self._step = self._next_target()
+=======
+        self._step = self._next_srv()
+>>>>>>> 180926d (The page of endpoints, and words that say what they name)
 
     def tell_srv(self, records: Sequence[SrvRecord]) -> None:
         """The records in the order in which they are to be tried (`in_order`); empty if there are none."""
@@ -122,6 +126,7 @@ class Discovery:
         if records:
             targets = tuple(Target(record.target, record.port) for record in records if record.target)
             self._step = Route(self._name, self._name, targets)
+<<<<<<< HEAD
         elif self._services:
             self._step = self._next_target()
         else:
@@ -129,6 +134,15 @@ class Discovery:
 
     def _next_target(self) -> NeedSrv:
         return NeedSrv(f"{self._services.pop(0)}.{self._name}")
+=======
+        elif self._prefixes:
+            self._step = self._next_srv()
+        else:
+            self._step = Route(self._name, self._name, (Target(self._name, DEFAULT_PORT),))
+
+    def _next_srv(self) -> NeedSrv:
+        return NeedSrv(f"{self._prefixes.pop(0)}.{self._name}")
+>>>>>>> 180926d (The page of endpoints, and words that say what they name)
 
 
 def parse_address(server_name: str) -> Address:

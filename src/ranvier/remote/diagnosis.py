@@ -305,8 +305,8 @@ def _chain_of(shaken: Any) -> list[Certificate]:
         facts = certificate.get_info()
         found.append(
             Certificate(
-                _common_name(facts.get("subject", ())),
-                _common_name(facts.get("issuer", ())),
+                _name_in(facts.get("subject", ())),
+                _name_in(facts.get("issuer", ())),
                 tuple(str(value) for _, value in facts.get("subjectAltName", ())),
                 str(facts.get("notAfter", "")),
                 hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.public_bytes())).digest(),
@@ -315,7 +315,7 @@ def _chain_of(shaken: Any) -> list[Certificate]:
     return found
 
 
-def _common_name(name: Any) -> str:
+def _name_in(name: Any) -> str:
     parts = {key: value for relative in name for key, value in relative}
     return str(parts.get("commonName") or parts.get("organizationName") or "")
 

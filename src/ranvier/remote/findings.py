@@ -67,7 +67,7 @@ def findings_of(found: Diagnosis) -> list[Finding]:
         ]
     steps = [Finding("name", "good", f"{found.server_name} is a server name.")]
     steps += _well_known(found)
-    steps += _services(found)
+    steps += _srv_records(found)
     steps += _addresses(found)
     for reached in found.reached:
         steps += _connection(found, reached)
@@ -105,7 +105,7 @@ def _well_known(found: Diagnosis) -> Iterator[Finding]:
         )
 
 
-def _services(found: Diagnosis) -> Iterator[Finding]:
+def _srv_records(found: Diagnosis) -> Iterator[Finding]:
     step = "SRV"
     if not found.srv_names:
         yield Finding(step, "good", "No service record is looked up: the port is known.")
