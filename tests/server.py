@@ -45,6 +45,7 @@ NO_LIMITS: dict[str, Any] = {
     "rc_joins_per_room": UNLIMITED,
     "rc_invites": {"per_room": UNLIMITED, "per_user": UNLIMITED, "per_issuer": UNLIMITED},
     "rc_presence": {"per_user": UNLIMITED},
+    "rc_reports": UNLIMITED,
     "rc_room_creation": UNLIMITED,
     "rc_user_directory": UNLIMITED,
     "rc_delayed_event_mgmt": UNLIMITED,

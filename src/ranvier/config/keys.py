@@ -524,6 +524,7 @@ RATE_LIMITS = Section(
             Block((_rate("per_user", 0.1, 10, "Presences and status messages, for each user."),)),
             doc="Presence that users set.",
         ),
+        _rate("rc_reports", 1, 5, "Reports to the administrators, for each user."),
         _rate("rc_room_creation", 0.016, 10, "New rooms, for each user."),
         _rate(
             "rc_delayed_event_mgmt",
@@ -905,6 +906,40 @@ MEDIA = Section(
     ),
 )
 
+CALLS = Section(
+    "Calls",
+    (
+        Key(
+            "turn_uris",
+            ListOf(Text("turn: or turns: URI")),
+            [],
+            "TURN servers that relay calls between clients that can't reach each other.",
+            example=["turns:turn.example.org?transport=tcp"],
+        ),
+        Key(
+            "turn_shared_secret",
+            SecretText(),
+            doc="The secret that the TURN servers share with this one: users get credentials that pass away.",
+            example="<long random text>",
+        ),
+        Key(
+            "turn_shared_secret_path",
+            Text("file"),
+            doc="A file that holds the secret; instead of turn_shared_secret.",
+            example="turn_shared_secret",
+        ),
+        Key(
+            "turn_username",
+            Text("name"),
+            doc="One name for all users, where there is no secret.",
+            example="calls",
+        ),
+        Key("turn_password", SecretText(), doc="The password for that name.", example="<password>"),
+        Key("turn_user_lifetime", Duration(), "1h", "How long credentials are good for."),
+        Key("turn_allow_guests", Flag(), True, "Give them to guests, too."),
+    ),
+)
+
 OPERATION = Section(
     "Operation",
     (
@@ -959,6 +994,7 @@ SECTIONS = (
     SEARCHING,
     PRESENCE,
     MEDIA,
+    CALLS,
     OPERATION,
 )
 KEYS: tuple[Key, ...] = tuple(key for section in SECTIONS for key in section.keys)

@@ -47,7 +47,7 @@ KNOWN = frozenset(
     outbound_federation_restricted_to password_config.localdb_enabled password_providers
     perspectives pid_file presence.presence_router prevent_media_downloads_from print_pidfile push
     pusher_instances rc_3pid_validation rc_admin_redaction rc_joins.remote
-    rc_message_burst_count rc_messages_per_second rc_reports rc_third_party_invite
+    rc_message_burst_count rc_messages_per_second rc_third_party_invite
     recaptcha_private_key recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path
     recaptcha_siteverify_api redis registrations_require_3pid remote_media_download_burst_count
     remote_media_download_per_second replication_torture_level report_stats_endpoint
@@ -57,8 +57,7 @@ KNOWN = frozenset(
     send_federation sentry server_context server_notices signing_key soft_file_limit spam_checker
     sso start_pushers stats stream_writers synchronous_backup_media_store templates
     third_party_event_rules track_appservice_user_ips track_puppeted_user_ips
-    trust_identity_server_for_password_resets turn_allow_guests turn_password turn_shared_secret
-    turn_shared_secret_path turn_uris turn_user_lifetime turn_username unsecure_port
+    trust_identity_server_for_password_resets unsecure_port
     update_user_directory_from_worker uploads_path url_preview_accept_language url_preview_enabled
     url_preview_ip_range_blacklist url_preview_ip_range_whitelist url_preview_url_blacklist
     use_account_validity_in_account_status use_appservice_legacy_authorization use_frozen_dicts

@@ -12,6 +12,7 @@ from ranvier.config.keys import KEYS, RATE_LIMITS
 from ranvier.config.kinds import Block, Key, RateLimit, Secret
 from ranvier.config.reading import ConfigError, Reading, read_all
 from ranvier.config.records import (
+    Calls,
     Config,
     Listener,
     Media,
@@ -82,6 +83,7 @@ class _Building:
             rooms=_rooms(values),
             searching=_searching(values),
             media=self._media(),
+            calls=self._calls(),
             operation=_operation(values),
             warnings=tuple(self._warnings),
         )
@@ -249,6 +251,17 @@ class _Building:
             self._faults.append(Fault(place, f"{sentence}, or let `ranvier config --create-missing` do it"))
             return None
         return Secret(text)
+
+    def _calls(self) -> Calls:
+        values = self._values
+        return Calls(
+            turn_uris=values["turn_uris"],
+            turn_secret=self._secret("turn_shared_secret"),
+            turn_username=values["turn_username"],
+            turn_password=values["turn_password"],
+            turn_lifetime=values["turn_user_lifetime"],
+            turn_for_guests=values["turn_allow_guests"],
+        )
 
     def _presence(self) -> Presence:
         block, old = self._values["presence"], self._values["use_presence"]

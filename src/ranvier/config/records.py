@@ -270,6 +270,18 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Calls:
+    """Relays for calls: with a secret shared with them, or one name and password for all. The lifetime in ms."""
+
+    turn_uris: tuple[str, ...]
+    turn_secret: Secret | None
+    turn_username: str | None
+    turn_password: Secret | None
+    turn_lifetime: int
+    turn_for_guests: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it. `rate_limits` is keyed by the key without `rc_`, dots as underscores ("login_address").
 
@@ -290,5 +302,6 @@ class Config:
     rooms: Rooms
     searching: Searching
     media: Media
+    calls: Calls
     operation: Operation
     warnings: tuple[str, ...]

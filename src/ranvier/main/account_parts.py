@@ -5,6 +5,7 @@ from typing import Any
 
 from ranvier.accounts.account_data import AccountDatas
 from ranvier.accounts.addresses import Addresses
+from ranvier.accounts.calls import RelayRules, Relays
 from ranvier.accounts.closing import Closing
 from ranvier.accounts.credentials import Credentials
 from ranvier.accounts.devices import Devices
@@ -64,6 +65,7 @@ def add_accounts(
     parts.add(PasswordChange(registration_rules.password_policy, passwords, writer))
     parts.add(RegistrationTokens(database, writer, now))
     parts.add(OpenIdTokens(database, writer, now))
+    parts.add(Relays(_relay_rules(config), now))
     parts.add(Devices(database, writer))
     parts.add(Sightings(writer, now))
     parts.add(Filters(database, writer))
@@ -142,6 +144,19 @@ def _login_rules(config: Config) -> LoginRules:
         config.sessions.login_token_enabled,
         config.sessions.login_token_needs_password,
         _lifetimes(config),
+    )
+
+
+def _relay_rules(config: Config) -> RelayRules:
+    calls = config.calls
+    secret, password = calls.turn_secret, calls.turn_password
+    return RelayRules(
+        calls.turn_uris,
+        secret.reveal() if secret is not None else None,
+        calls.turn_username,
+        password.reveal() if password is not None else None,
+        calls.turn_lifetime,
+        calls.turn_for_guests,
     )
 
 

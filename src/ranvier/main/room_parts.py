@@ -38,6 +38,7 @@ from ranvier.rooms.profiles import MemberProfiles
 from ranvier.rooms.receiving import Receiving
 from ranvier.rooms.related import Related
 from ranvier.rooms.relations import Relations
+from ranvier.rooms.reports import Reports
 from ranvier.rooms.resolving import Resolving
 from ranvier.rooms.search import Searching
 from ranvier.rooms.sending import Sending
@@ -79,6 +80,7 @@ def add_rooms(
     parts.add(Shapes(database, events, relations, now))
     parts.add(RoomState(database, heads, events, accesses))
     history = parts.add(History(database, heads, events, visibility, accesses))
+    parts.add(Reports(database, writer, heads, history, now))
     parts.add(Times(database, events, visibility, accesses))
     parts.add(Related(database, events, visibility, accesses, history))
     following = None

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from ranvier.store import log
+from ranvier.store import presence as presence_store
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Entry
 from ranvier.store.log import Kind, Tail, room_audience
@@ -62,6 +63,12 @@ class UserRooms:
                 # The store is ahead of memory by a commit that is about to be heard of.
                 attempts += 1
                 await asyncio.sleep(0)
+
+    async def shared(self, user_id: str, other: str) -> list[str]:
+        """The ids of the rooms that a user of this server and another user, of whichever server, are both in."""
+        own = {m.room: m.room_id for m in (await self.of(user_id)).joined()}
+        rooms = (await presence_store.joined_rooms(self._database, [other])).get(other, ())
+        return sorted(own[room] for room in rooms if room in own)
 
     def _keep(self, user_id: str, memberships: UserMemberships) -> None:
         known = self._users.get(user_id)
