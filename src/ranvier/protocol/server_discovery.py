@@ -114,11 +114,7 @@ class Discovery:
                 self._step = _direct(m_server, address)
                 return
             self._name = m_server
-<<<<<<< HEAD
-        self._step = self._next_target()
-=======
         self._step = self._next_srv()
->>>>>>> 180926d (The page of endpoints, and words that say what they name)
 
     def tell_srv(self, records: Sequence[SrvRecord]) -> None:
         """The records in the order in which they are to be tried (`in_order`); empty if there are none."""
@@ -126,15 +122,6 @@ class Discovery:
         if records:
             targets = tuple(Target(record.target, record.port) for record in records if record.target)
             self._step = Route(self._name, self._name, targets)
-<<<<<<< HEAD
-        elif self._services:
-            self._step = self._next_target()
-        else:
-            self._step = Route(self._name, self._name, (Target(self._name, DEFAULT_PORT),))
-
-    def _next_target(self) -> NeedSrv:
-        return NeedSrv(f"{self._services.pop(0)}.{self._name}")
-=======
         elif self._prefixes:
             self._step = self._next_srv()
         else:
@@ -142,7 +129,6 @@ class Discovery:
 
     def _next_srv(self) -> NeedSrv:
         return NeedSrv(f"{self._prefixes.pop(0)}.{self._name}")
->>>>>>> 180926d (The page of endpoints, and words that say what they name)
 
 
 def parse_address(server_name: str) -> Address:
