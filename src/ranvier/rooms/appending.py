@@ -191,11 +191,8 @@ class Appending(Work[Proposal, list[str]]):
             users.update(mentioned(draft.content))
             if draft.thread is None and "m.relates_to" in draft.content:
                 draft.thread = await self._events.thread_of(draft.content)
-        head = await self.gather(room, users)
-        if head.partial and any(head.state.get((MEMBER, user_id)) is None for user_id in users):
-            # What they are may be among what is still to come.
-            await self._heads.until_whole(room)
-            await self.gather(room, users)
+        await self._heads.know(room, users)
+        await self._unread.gather(room)
 
     # Forming: on the loop, while nothing of this process commits.
 

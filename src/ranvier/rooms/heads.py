@@ -10,7 +10,7 @@ costs a retry, never a wrong event.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -302,6 +302,14 @@ class Heads:
             room.faulted.update(added)
             room.head = replace(head, state=head.state.update(added))
             return room.head
+
+    async def know(self, room: Room, user_ids: Collection[str]) -> Head:
+        """As `fault_in`; waits for the whole state where these users' memberships may be among what is to come."""
+        head = await self.fault_in(room, user_ids)
+        while head.partial and any(head.state.get((MEMBER, user_id)) is None for user_id in user_ids):
+            await self.until_whole(room)
+            head = await self.fault_in(room, user_ids)
+        return head
 
     async def recent(self, room: Room) -> Sequence[TimelineItem]:
         """The newest live events, oldest first, up to the head's version."""

@@ -210,7 +210,7 @@ class Memberships:
         room = await self._heads.get(room_id) if room_id.startswith("!") else None
         if room is None:
             raise not_found(f"This server knows no room {room_id[:255]}.")
-        return room, await self._heads.fault_in(room, user_ids)
+        return room, await self._heads.know(room, user_ids)
 
     async def _change(
         self, room: Room, sender: str, target: str, content: dict[str, Any], reason: str | None
