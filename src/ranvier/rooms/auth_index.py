@@ -1,5 +1,6 @@
 """Questions about auth chains, asked of the store's index."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from ranvier.store import auth_chains as store
 from ranvier.store.database import Database, Reader, Row
 from ranvier.store.state import Key
 
+_MANY: Final = 500
+"""Links from which on following them takes place in a thread."""
 _UNWRITTEN: Final = -1
 """A chain of which the store has nothing."""
 
@@ -87,9 +90,14 @@ class AuthIndex:
         return {**found, event.event_id: own}, links
 
     async def _answer(self, steps: Iterator[Step], agreed: Agreement, more: Sequence[Link]) -> list[str]:
-        for step in steps:
+        step: Step
+        size = 0
+        while True:
+            # Following many links takes long, and others must get their turn.
+            step = await asyncio.to_thread(next, steps) if size > _MANY else next(steps)
             if isinstance(step, LinksFrom):
                 step.links = await store.links_from(self._reader, step.chains)
+                size = max(size, len(step.links))
                 if _UNWRITTEN in step.chains:
                     step.links = [*step.links, *more]
             elif isinstance(step, LinksTo):
@@ -100,7 +108,6 @@ class AuthIndex:
                 step.sequences = await self._agreed_in(step.chains, agreed)
             elif isinstance(step, Found):
                 return await store.ids_within(self._reader, step.spans)
-        raise LookupError("the question ended without an answer")
 
     async def _agreed_in(self, chains: Collection[int], agreed: Agreement) -> dict[int, int]:
         keys = await store.keys_of(self._reader, chains)

@@ -4,6 +4,7 @@ Events and state are written in portions beforehand, where nobody sees them yet;
 the room's. Source: Server-Server API, "Joining Rooms"; partial state: MSC3706, MSC3902.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
@@ -191,11 +192,17 @@ class Founding:
 
     async def _difference(self, entry: _Entry) -> _Difference:
         """How what the store says of the room differs from the new state, the join among it."""
+        standing = await state_store.current(self._reader, entry.row.nid)
+        members = await rooms_store.membership_events(self._reader, entry.row.room_id)
+        # Where there are many members it takes long, and others must get their turn.
+        return await asyncio.to_thread(self._compare, entry, standing, members)
+
+    def _compare(
+        self, entry: _Entry, standing: Mapping[Key, int], members: Mapping[str, tuple[int, str]]
+    ) -> _Difference:
         row, join = entry.row, entry.join
         state = {**entry.state, (MEMBER, join.event.state_key or ""): join}
-        standing = await state_store.current(self._reader, row.nid)
         current = [(row.nid, *key, one.nid) for key, one in state.items() if standing.get(key) != one.nid]
-        members = await rooms_store.membership_events(self._reader, row.room_id)
         memberships = [
             membership_of(row.room_id, one, self._shown(entry, one))
             for (kind, user_id), one in state.items()

@@ -69,7 +69,8 @@ class Outliers:
             named.add(create_id(room_id))
         found = await self._events.by_ids([*given, *named])
         kept = {event_id: one for event_id, one in found.items() if one.room == room}
-        new = [event for event in in_order(given) if event.event_id not in kept]
+        ordered = await asyncio.to_thread(in_order, given) if len(given) > _BREATH else in_order(given)
+        new = [event for event in ordered if event.event_id not in kept]
         made: list[StoredEvent] = []
         for place, event in enumerate(new):
             if place % _BREATH == _BREATH - 1:

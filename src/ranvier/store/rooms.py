@@ -199,9 +199,9 @@ async def member_counts(reader: Reader, room: int) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-async def heroes(reader: Reader, room: int, memberships: Sequence[str], limit: int) -> list[str]:
+async def heroes(database: Database, room: int, memberships: Sequence[str], limit: int) -> list[str]:
     """Some users with these memberships, in the order in which their membership's events arrived."""
-    rows = await reader.fetch(
+    rows = await database.fetch_slowly(
         "SELECT user_id FROM memberships WHERE room = $1 AND membership = ANY($2) ORDER BY event LIMIT $3",
         room,
         list(memberships),
