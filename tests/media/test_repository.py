@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ranvier.media.files import Files
-from ranvier.media.repository import OCTETS, Repository, Upload, UploadRules
+from ranvier.media.repository import OCTETS, Repository, Upload, UploadQuota, UploadRules
 from ranvier.protocol.refusal import Refusal
 from ranvier.store.database import Database
 from ranvier.store.writer import Writer
@@ -125,3 +125,25 @@ async def test_uploads_out_of_bounds_are_refused(
 ):
     assert await errcode_of(repository.upload(ALICE, replace(upload(), **change))) == errcode  # type: ignore[arg-type]
     assert await database.fetch_value("SELECT COUNT(*) FROM media") == 0
+
+
+async def test_who_uploaded_what_they_may_waits_until_the_time_is_over(
+    repository: Repository, database: Database, clock: Clock
+):
+    repository.rules = replace(repository.rules, quotas=(UploadQuota(HOUR, 10), UploadQuota(24 * HOUR, 15)))
+    await repository.upload(ALICE, upload(b"x" * 8))
+    announced, _ = await repository.create(ALICE)
+    assert await errcode_of(repository.upload(ALICE, upload(b"x" * 3))) == "M_RESOURCE_LIMIT_EXCEEDED"
+    filled = repository.fill(ALICE, SERVER_NAME, id_of(announced), upload(b"x" * 3))
+    assert await errcode_of(filled) == "M_RESOURCE_LIMIT_EXCEEDED"
+    # Whatever a client says of the size, what came counts.
+    unannounced = replace(upload(b"x" * 3), announced_bytes=None)
+    assert await errcode_of(repository.upload(ALICE, unannounced)) == "M_RESOURCE_LIMIT_EXCEEDED"
+    assert await database.fetch_value("SELECT SUM(size) FROM media") == 8
+    await repository.upload("@bob:example.org", upload(b"x" * 8))
+    clock.time += HOUR + 1
+    await repository.upload(ALICE, upload(b"x" * 7))
+    clock.time += HOUR + 1
+    assert await errcode_of(repository.upload(ALICE, upload(b"x"))) == "M_RESOURCE_LIMIT_EXCEEDED"
+    clock.time += 24 * HOUR
+    await repository.upload(ALICE, upload(b"x" * 10))

@@ -864,6 +864,23 @@ MEDIA = Section(
         Key("media_store_path", Text("folder"), "media_store", "Where uploaded files lie."),
         Key("max_upload_size", Size(), "50M", "Largest upload."),
         Key(
+            "media_upload_limits",
+            Blocks(
+                (
+                    Key(
+                        "time_period",
+                        Duration(),
+                        doc="How far back it is counted.",
+                        required=True,
+                        example="1d",
+                    ),
+                    Key("max_size", Size(), doc="What may come in that time.", required=True, example="500M"),
+                )
+            ),
+            [],
+            "How much a user may upload in a time; every one of these bounds holds.",
+        ),
+        Key(
             "max_pending_media_uploads",
             Integer(1, 10_000),
             5,

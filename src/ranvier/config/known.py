@@ -41,7 +41,7 @@ KNOWN = frozenset(
     mau_appservice_trial_days mau_limit_alerting mau_limit_reserved_threepids mau_stats_only
     mau_trial_days max_avatar_size max_mau_value max_spider_size
     media_instance_running_background_jobs media_retention media_storage_providers
-    media_upload_limits metrics_bind_host metrics_flags metrics_port modules
+    metrics_bind_host metrics_flags metrics_port modules
     next_link_domain_whitelist no_proxy_hosts no_redirect_stdio no_tls
     notify_appservices_from_worker oembed oidc_config oidc_providers opentracing
     outbound_federation_restricted_to password_config.localdb_enabled password_providers

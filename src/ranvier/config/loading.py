@@ -30,6 +30,7 @@ from ranvier.config.records import (
     SqliteStore,
     ThumbnailSize,
     Tls,
+    UploadLimit,
 )
 from ranvier.config.tree import Fault, Given, Place
 
@@ -288,6 +289,10 @@ class _Building:
                 for size in values["thumbnail_sizes"]
             ),
             needs_token=values["enable_authenticated_media"],
+            upload_limits=tuple(
+                UploadLimit(limit["time_period"], limit["max_size"])
+                for limit in values["media_upload_limits"]
+            ),
         )
 
 

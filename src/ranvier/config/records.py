@@ -246,6 +246,14 @@ class ThumbnailSize:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadLimit:
+    """Bytes that a user may upload within `period` milliseconds."""
+
+    period: int
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """Uploaded files: where, how large, and their thumbnails. `max_image_pixels` is width times height."""
 
@@ -257,6 +265,7 @@ class Media:
     dynamic_thumbnails: bool
     thumbnail_sizes: tuple[ThumbnailSize, ...]
     needs_token: bool
+    upload_limits: tuple[UploadLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

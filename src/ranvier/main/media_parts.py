@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ranvier.config.records import Media
 from ranvier.main.parts import Parts
 from ranvier.media.files import Files
-from ranvier.media.repository import Repository, UploadRules
+from ranvier.media.repository import Repository, UploadQuota, UploadRules
 from ranvier.media.thumbnail_plans import ThumbnailSize
 from ranvier.media.thumbnails import ThumbnailRules, Thumbnails
 from ranvier.store.database import Database
@@ -18,7 +18,11 @@ def add_media(
     """Build them."""
     files = parts.add(Files(config.path))
     uploads = UploadRules(
-        config.max_upload_bytes, config.max_pending_uploads, config.pending_lifetime, config.needs_token
+        config.max_upload_bytes,
+        config.max_pending_uploads,
+        config.pending_lifetime,
+        config.needs_token,
+        tuple(UploadQuota(limit.period, limit.most_bytes) for limit in config.upload_limits),
     )
     parts.add(Repository(database, writer, files, uploads, server_name, now))
     sizes = [ThumbnailSize(size.width, size.height, size.method) for size in config.thumbnail_sizes]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ranvier.media.files import Files, StoredFile, TooLarge
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.store import media as store
-from ranvier.store.database import Database, Transaction
+from ranvier.store.database import Database, Reader, Transaction
 from ranvier.store.media import MediaRow
 from ranvier.store.writer import Writer
 
@@ -19,6 +19,14 @@ _CONTENT_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}\Z")
 _NAME_BYTES = 255
 _POLL_SECONDS = 1.0
 _LONGEST_WAIT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class UploadQuota:
+    """Bytes that one user may upload within `period_ms`."""
+
+    period_ms: int
+    most_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class UploadRules:
     max_pending: int
     pending_lifetime_ms: int
     needs_token: bool
+    quotas: tuple[UploadQuota, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Repository:
 
     async def upload(self, user_id: str, upload: Upload) -> str:
         """Keep content; answers its `mxc://` URI. What was answered is durable."""
-        stored = await self._receive(upload)
+        stored = await self._receive(user_id, upload)
         now = self._now()
         media_id = secrets.token_urlsafe(18)
         row = MediaRow(
@@ -81,7 +90,12 @@ class Repository:
             filename=upload.filename,
             authenticated=self.rules.needs_token,
         )
-        await self._writer.run(lambda transaction: store.insert_media(transaction, row))
+
+        async def write(transaction: Transaction) -> None:
+            await self._check_quotas(transaction, user_id, stored.size)
+            await store.insert_media(transaction, row)
+
+        await self._writer.run(write)
         return self._uri(media_id)
 
     async def create(self, user_id: str) -> tuple[str, int]:
@@ -119,10 +133,11 @@ class Repository:
     async def fill(self, user_id: str, server_name: str, media_id: str, upload: Upload) -> None:
         """Keep content that was announced; refuses what is unknown, expired, another's, or there already."""
         self._check_awaited(user_id, await self._read(server_name, media_id))
-        stored = await self._receive(upload)
+        stored = await self._receive(user_id, upload)
         now = self._now()
 
         async def write(transaction: Transaction) -> bool:
+            await self._check_quotas(transaction, user_id, stored.size)
             return await store.fill(transaction, media_id, *stored, upload.content_type, upload.filename, now)
 
         if not await self._writer.run(write):
@@ -160,7 +175,18 @@ class Repository:
         if row.sha256 is not None:
             raise Refusal("M_CANNOT_OVERWRITE_MEDIA", "This content was uploaded already.")
 
-    async def _receive(self, upload: Upload) -> StoredFile:
+    async def _check_quotas(self, reader: Reader, user_id: str, size: int) -> None:
+        """Refuse what would be more than the user may upload in a time; with others at once, the later one."""
+        for quota in self.rules.quotas:
+            used = await store.uploaded_bytes(reader, user_id, self._now() - quota.period_ms)
+            if used + size > quota.most_bytes:
+                raise Refusal(
+                    "M_RESOURCE_LIMIT_EXCEEDED",
+                    f"You uploaded {used} bytes within {quota.period_ms // 1000} s, and may {quota.most_bytes} here: "
+                    "wait, or send something smaller.",
+                )
+
+    async def _receive(self, user_id: str, upload: Upload) -> StoredFile:
         limit = self.rules.max_bytes
         too_large = Refusal("M_TOO_LARGE", f"Files of more than {limit} bytes can't be uploaded here.")
         if upload.announced_bytes is not None and upload.announced_bytes > limit:
@@ -169,6 +195,7 @@ class Repository:
             raise invalid_param("The Content-Type must have 1 to 255 printable ASCII characters.")
         if upload.filename is not None and len(upload.filename.encode()) > _NAME_BYTES:
             raise invalid_param(f"The file name has more than {_NAME_BYTES} bytes.")
+        await self._check_quotas(self._database, user_id, upload.announced_bytes or 1)
         try:
             return await self._files.receive(upload.pieces, limit)
         except TooLarge:

@@ -41,6 +41,14 @@ async def insert_media(transaction: Transaction, row: MediaRow) -> None:
     await transaction.insert("media", _COLUMNS, [row])
 
 
+async def uploaded_bytes(reader: Reader, user_id: str, since: int) -> int:
+    """How much a user has uploaded after a time."""
+    value = await reader.fetch_value(
+        "SELECT SUM(size) FROM media WHERE user_id = $1 AND uploaded_ts > $2", user_id, since
+    )
+    return int(value or 0)
+
+
 async def read_pending(reader: Reader, user_id: str, now: int) -> list[int]:
     """When the uploads that a user announced and has not sent yet expire, the first first."""
     rows = await reader.fetch(
