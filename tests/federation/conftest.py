@@ -7,48 +7,18 @@ from typing import Any
 
 import pytest
 from tests.federation.network import Network
-from tests.server import Server, start_server
+from tests.server import Server, configuration
 
 from ranvier.federation.destinations import Destinations
 from ranvier.federation.handing_over import HandingOver
 from ranvier.federation.outgoing_ephemera import OutgoingEphemera
+from ranvier.federation.sending import Sending
 from ranvier.main.compose import Composition, milliseconds_now
+from ranvier.main.process import Process
 from ranvier.main.sending_parts import add_sending
-from ranvier.protocol.identifiers import server_name_of
-from ranvier.remote.allowed_servers import AllowedServers
-from ranvier.remote.back_off import BackOff, BackOffRules
-from ranvier.remote.client import ClientRules, FederationClient
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.heads import MEMBER, Heads, Room
-from ranvier.rooms.servers import Servers
-from ranvier.store import events, log, state, trimming
-from ranvier.store.events import StoredEvent
-from ranvier.store.state import Root
-
-
-class StateServers(Servers):
-    """Reads the servers in a room from its state."""
-
-    def __init__(self, composition: Composition) -> None:
-        self._composition = composition
-
-    async def in_room(self, room: Room) -> frozenset[str]:
-        head = await self._composition.parts.get(Heads).fault_in_all(room)
-        return _servers([kept for (kind, _), kept in head.state.items() if kind == MEMBER and kept])
-
-    async def at(self, room: Room, kept: StoredEvent) -> frozenset[str]:
-        database = self._composition.ground.database
-        found = await state.at(database, Root(kept.state_line, kept.state_version))
-        members = [nid for (kind, _), nid in found.items() if kind == MEMBER]
-        return _servers(list((await events.by_nid(database, members)).values()))
-
-
-def _servers(members: list[StoredEvent]) -> frozenset[str]:
-    return frozenset(
-        server_name_of(kept.event.state_key or "")
-        for kept in members
-        if kept.event.content["membership"] == "join"
-    )
+from ranvier.store import log, trimming
 
 
 class Place:
@@ -63,28 +33,22 @@ class Place:
 
     async def start(self, is_mine: Callable[[int], bool] = lambda share: True) -> None:
         """Build and start the sender, as a fresh process does."""
-        parts, ground, now = self.composition.parts, self.composition.ground, self.now
-        signer = ground.signing_keys[0]
-        allowed = AllowedServers(ground.server_name, denied=["denied.test"])
-        self.back_off = BackOff(BackOffRules(300, 1.5, 2_000), ground.database, ground.writer, now)
-        rules = ClientRules(10.0, patient_retries=1, longest_patient_pause_s=0.01)
-        for part in (
-            allowed,
-            self.back_off,
-            StateServers(self.composition),
-            FederationClient(signer, self.network, self.back_off, allowed, rules),
-        ):
-            parts.by_type[Servers if isinstance(part, Servers) else type(part)] = part
-        for kind in [kind for kind in parts.by_type if kind.__module__.startswith("ranvier.federation")]:
-            del parts.by_type[kind]
+        parts, ground = self.composition.parts, self.composition.ground
+        for kind in (Destinations, HandingOver, OutgoingEphemera, Sending):
+            parts.by_type.pop(kind, None)
         self.sending = add_sending(
-            ground.server_name, ground.database, ground.writer, parts, now, is_mine=is_mine
+            ground.server_name, ground.database, ground.writer, parts, self.now, is_mine=is_mine
         )
         self.ephemera = parts.get(OutgoingEphemera)
         self.destinations = parts.get(Destinations)
-        await self.back_off.start()
         await self.sending.start()
         self.ephemera.start()
+
+    def take_over(self) -> None:
+        """Use the sender that was composed."""
+        parts = self.composition.parts
+        self.sending, self.ephemera = parts.get(Sending), parts.get(OutgoingEphemera)
+        self.destinations = parts.get(Destinations)
 
     async def stop(self) -> None:
         """Stop the sender."""
@@ -132,12 +96,25 @@ class ServedPlace(Place):
         self.server = server
 
 
+RULES = {
+    "max_short_retries": 0,
+    "max_long_retries": 1,
+    "max_long_retry_delay": 10,
+    "destination_min_retry_interval": 300,
+    "destination_retry_multiplier": 1,
+}
+
+
 @pytest.fixture
 async def place(database_settings: dict[str, Any], tmp_path: Path) -> AsyncIterator[ServedPlace]:
     """A server with a sender that runs."""
-    server = await start_server(tmp_path, database=database_settings)
-    made = ServedPlace(server, Network())
-    await made.start()
+    network = Network()
+    config = configuration(
+        tmp_path, database=database_settings, federation=RULES, federation_domain_blacklist=["denied.test"]
+    )
+    server = Server(await Process.start(config, around_network=lambda below: network), config)
+    made = ServedPlace(server, network)
+    made.take_over()
     yield made
     await made.stop()
     await server.close()

@@ -29,10 +29,11 @@ async def delays_to_each(
     def now() -> int:
         return 1_700_000_000_000 + int(loop.time() * 1000)
 
-    composition = await compose(configuration(folder), now=now)
-    place = Place(composition, Network(), now)
+    network = Network()
+    composition = await compose(configuration(folder), now=now, around_network=lambda below: network)
+    place = Place(composition, network, now)
+    place.take_over()
     await composition.start()
-    await place.start()
     peers: list[Peer] = []
     room = await composition.parts.get(Creation).create(RoomRequest(ALICE, preset="public_chat"))
     for number in range(100):
@@ -58,7 +59,6 @@ async def delays_to_each(
             if pdu["type"] == "m.room.message"
         ]
         found[peer.name] = [at - since for at, since in zip(arrived, sent, strict=False)]
-    await place.stop()
     await composition.stop()
     return found
 

@@ -25,6 +25,7 @@ from ranvier.main.parts import Parts
 from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote, own_keys
 from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resources_of
+from ranvier.main.sending_parts import add_sending
 from ranvier.main.sync_parts import add_sync, presence_rules
 from ranvier.protocol.server_keys import OldKey
 from ranvier.protocol.signing import SigningKey
@@ -155,6 +156,9 @@ def _build(
     delays = DelayRules(config.rooms.longest_event_delay, partial(limits.count, "message"))
     sending, memberships = parts.get(Sending), parts.get(Memberships)
     parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, now))
+
+    # federation
+    add_sending(ground.server_name, ground.database, ground.writer, parts, now)
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)
