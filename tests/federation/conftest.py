@@ -15,6 +15,7 @@ from ranvier.federation.outgoing_ephemera import OutgoingEphemera
 from ranvier.federation.sending import Sending
 from ranvier.main.compose import Composition, milliseconds_now
 from ranvier.main.process import Process
+from ranvier.main.sending_figures import SendingFigures
 from ranvier.main.sending_parts import add_sending
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.heads import MEMBER, Heads, Room
@@ -34,7 +35,7 @@ class Place:
     async def start(self, is_mine: Callable[[int], bool] = lambda share: True) -> None:
         """Build and start the sender, as a fresh process does."""
         parts, ground = self.composition.parts, self.composition.ground
-        for kind in (Destinations, HandingOver, OutgoingEphemera, Sending):
+        for kind in (Destinations, HandingOver, OutgoingEphemera, Sending, SendingFigures):
             parts.by_type.pop(kind, None)
         self.sending = add_sending(
             ground.server_name, ground.database, ground.writer, parts, self.now, is_mine=is_mine

@@ -1,5 +1,6 @@
 """What other servers can rely on being sent."""
 
+import asyncio
 from typing import Any
 
 from tests.federation.conftest import ServedPlace as Place
@@ -193,3 +194,23 @@ async def test_a_destination_that_is_up_to_date_has_no_row(place: Place):
     await place.rest()
     await place.stop()
     assert await sending.read_lags(database) == []
+
+
+async def test_who_watches_the_server_sees_what_was_sent_and_who_is_behind(place: Place):
+    b, c = place.network.peer("b.test"), place.network.peer("c.test", away=True)
+    alice = await place.server.register("alice")
+    room_id = await public_room(alice)
+    await place.member(room_id, BOB)
+    await place.member(room_id, CAROL)
+    for number in range(3):
+        await alice.send(room_id, str(number))
+    await place.network.until(lambda: len(b.bodies()) == 3 and c.attempts > 1)
+    async with asyncio.timeout(10):
+        while place.destinations.find("b.test").has_work:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    lines = place.server.process.figures.text().decode().splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert values['synapse_federation_client_sent_pdu_destinations_count_total{server_name="ranvier.test"}'] == "4"
+    assert values["ranvier_federation_destinations_behind"] == "1"
+    lag = 'synapse_event_processing_lag_by_event_count{name="federation_sender",server_name="ranvier.test"}'
+    assert int(values[lag]) >= 4

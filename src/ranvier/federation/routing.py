@@ -67,7 +67,12 @@ class Routing:
         self._receipts = receipts
         self._destinations = destinations
         self._now = now
+        self._looked_at: Callable[[int], None] = lambda received_ts: None
         self.position = 0
+
+    def when_looked_at(self, call: Callable[[int], None]) -> None:
+        """Call this with the time (ms since the epoch) at which each event that was routed had come."""
+        self._looked_at = call
 
     async def follow(self) -> None:
         """Look at everything up to the log's tip."""
@@ -111,6 +116,7 @@ class Routing:
         for destination in await self._each(await self._audiences.of_event(room, kept)):
             destination.add_pdu(entry.position, kept, now)
             self._destinations.wake(destination)
+        self._looked_at(kept.received_ts)
         event = kept.event
         if event.type == MEMBER and event.content.get("membership") == "join":
             await self._newcomer(entry.position, event.state_key or "", room)

@@ -86,12 +86,14 @@ class Figures:
         routes: Iterable[Route],
         strays: Traffic,
         connections: Callable[[], int],
+        of_parts: Callable[[], Iterable[Family]] = tuple,
     ) -> None:
         self._server_name = server_name
         self._writer = writer
         self._routes = list(routes)
         self._strays = strays
         self._connections = connections
+        self._of_parts = of_parts
         self._started = time.time()
         self.lag = EventLoopLag()
         self.collections = GarbageCollections()
@@ -141,6 +143,7 @@ class Figures:
             "Operations that these commits made durable.",
             [Sample(self._writer.operations)],
         )
+        yield from self._of_parts()
 
     def _python(self) -> Iterator[Family]:
         yield Family(

@@ -1,10 +1,11 @@
 """What the composition has built so far: found by type for the endpoints, told of the log, started, stopped."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from ranvier.bus.local import Bell, Ring
+from ranvier.http.metrics import Family
 from ranvier.store.database import Entry
 
 Part = TypeVar("Part")
@@ -38,6 +39,15 @@ class Stoppable(Protocol):
         ...
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """A part that has figures for those who watch the server."""
+
+    def families(self) -> Iterable[Family]:
+        """The figures as they are now."""
+        ...
+
+
 class Parts:
     """All long-lived objects of a process, in the order in which they were built."""
 
@@ -47,6 +57,7 @@ class Parts:
         self._hearing: list[Callable[[Sequence[Entry]], None]] = []
         self._startable: list[Startable] = []
         self._stoppable: list[Stoppable] = []
+        self._counting: list[Counting] = []
 
     def add(self, part: Part, *, seen_as: type | None = None) -> Part:
         """Keep a part: endpoints may ask for it by its type (or `seen_as`), the log tells it if it is `Hearing`.
@@ -63,6 +74,8 @@ class Parts:
             self._startable.append(part)
         if isinstance(part, Stoppable):
             self._stoppable.append(part)
+        if isinstance(part, Counting):
+            self._counting.append(part)
         return part
 
     def get(self, kind: type[Part]) -> Part:
@@ -71,6 +84,11 @@ class Parts:
         if not isinstance(found, kind):
             raise LookupError(f"{kind.__name__} is not composed yet")
         return found
+
+    def families(self) -> Iterator[Family]:
+        """The figures of all parts that have any."""
+        for part in self._counting:
+            yield from part.families()
 
     def announce(self, entries: Sequence[Entry]) -> None:
         """What the writer committed: caches hear it first, then the bell rings for those who wait."""

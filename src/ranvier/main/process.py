@@ -99,6 +99,7 @@ class Process:
             composition.routes,
             composition.strays,
             lambda: sum(listening.connections for listening in self.listenings),
+            composition.parts.families,
         )
         self.listenings = [self._listening(listener, metrics) for listener in listeners]
 

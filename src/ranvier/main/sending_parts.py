@@ -17,6 +17,7 @@ from ranvier.federation.routing import Feed, Routing
 from ranvier.federation.sending import Sending
 from ranvier.federation.timelines import TimelinesMissed
 from ranvier.main.parts import Parts
+from ranvier.main.sending_figures import SendingFigures
 from ranvier.remote.allowed_servers import AllowedServers
 from ranvier.remote.back_off import BackOff
 from ranvier.remote.client import FederationClient
@@ -55,7 +56,9 @@ def add_sending(
     routing = Routing(feed, audiences, local_events, receipts, destinations, now)
     positions = Positions(database, writer, destinations, now)
     handing_over = parts.add(HandingOver(_deliver(parts.get(FederationClient)), back_off, writer, chance))
-    sending = parts.add(Sending(destinations, positions, routing, outbox, handing_over, Lanes()))
+    lanes = Lanes()
+    sending = parts.add(Sending(destinations, positions, routing, outbox, handing_over, lanes))
+    parts.add(SendingFigures(handing_over, destinations, lanes, routing, feed, now))
     back_off.when_back(sending.is_back)
     parts.add(
         OutgoingEphemera(audiences, local_events, destinations, parts.get(Typing), parts.get(Presences))
