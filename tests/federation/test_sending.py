@@ -210,7 +210,10 @@ async def test_who_watches_the_server_sees_what_was_sent_and_who_is_behind(place
             await asyncio.sleep(0.01)
     lines = place.server.process.figures.text().decode().splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    assert values['synapse_federation_client_sent_pdu_destinations_count_total{server_name="ranvier.test"}'] == "4"
+    assert (
+        values['synapse_federation_client_sent_pdu_destinations_count_total{server_name="ranvier.test"}']
+        == "4"
+    )
     assert values["ranvier_federation_destinations_behind"] == "1"
     lag = 'synapse_event_processing_lag_by_event_count{name="federation_sender",server_name="ranvier.test"}'
     assert int(values[lag]) >= 4
