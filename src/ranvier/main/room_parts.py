@@ -29,6 +29,7 @@ from ranvier.rooms.membership import Memberships
 from ranvier.rooms.message_index import MessageIndex
 from ranvier.rooms.naming_rules import NamingRule, NamingRules
 from ranvier.rooms.new_rows import NewRows
+from ranvier.rooms.notifications import Notifications
 from ranvier.rooms.outliers import Outliers
 from ranvier.rooms.peer_history import PeerHistory
 from ranvier.rooms.peer_summaries import PeerSummaries
@@ -49,6 +50,7 @@ from ranvier.rooms.summaries import Summaries
 from ranvier.rooms.times import Times
 from ranvier.rooms.unread import Unread
 from ranvier.rooms.upgrade import Upgrading
+from ranvier.rooms.verdicts import Verdicts
 from ranvier.rooms.visibility import Visibility
 from ranvier.store.database import Database
 from ranvier.store.numbers import Counters
@@ -89,6 +91,8 @@ def add_rooms(
     searching = parts.add(Searching(database, heads, events, visibility, user_rooms, following))
     parts.bell.listen(searching.hear)
     unread = parts.add(Unread(server_name, database, heads, preferences))
+    verdicts = parts.add(Verdicts(heads, preferences))
+    parts.add(Notifications(database, events, user_rooms, verdicts, visibility, unread))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
     rows = NewRows(counters.by_name, now)
     outliers = parts.add(Outliers(database, writer, events, rows))

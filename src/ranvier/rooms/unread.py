@@ -9,13 +9,13 @@ has read: "either by using the API or by sending an event" (Client-Server API, "
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ranvier.protocol.power_levels import power_levels_of
 from ranvier.protocol.push_audience import concerned_users, default_verdict
 from ranvier.protocol.push_conditions import PushFacts
 from ranvier.protocol.push_evaluation import Verdict
 from ranvier.protocol.relations import MAIN_TIMELINE
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
-from ranvier.rooms.preferences import PLAIN, Preference, Preferences
+from ranvier.rooms.preferences import PLAIN, Preferences
+from ranvier.rooms.verdicts import facts_of, verdict_of
 from ranvier.store import unread as store
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.log import Kind
@@ -171,7 +171,7 @@ class Unread:
         counter = self._tentative.get((room.nid, thread))
         if counter is None:
             counter = counters.get(thread, (0, 0))[0]
-        facts = _facts(room, head, item)
+        facts = facts_of(room, head, item.kept.event)
         shared = default_verdict(facts)
         row = None
         if shared.notify:
@@ -207,12 +207,11 @@ class Unread:
         marks = []
         for user_id in concerned_users(facts, may_be_notified, own):
             preference = wishes.get(user_id, PLAIN)
-            notify, highlight = _verdict(facts, user_id, preference, head, event.sender)
-            difference = int(notify) - int(shared.notify)
-            if difference or highlight:
-                marks.append(
-                    MarkRow(room.nid, user_id, item.version, thread, difference, int(highlight and notify))
-                )
+            verdict = verdict_of(facts, user_id, preference, head)
+            difference = int(verdict.notify) - int(shared.notify)
+            if difference or verdict.highlight:
+                highlight = int(verdict.highlight and verdict.notify)
+                marks.append(MarkRow(room.nid, user_id, item.version, thread, difference, highlight))
         return marks
 
     def undo(self, counted: Iterable[Counted]) -> None:
@@ -325,6 +324,12 @@ class Unread:
             ):
                 counters.readers[user_id] = _Reader(reads.get(room.nid, {}), marks.get(room.nid, ()))
 
+    async def has_read(self, room: Room, user_id: str, thread: str, version: int) -> bool:
+        """Whether the user has read an event of a thread that made this version of the timeline."""
+        counters = room.counters or await self._counters(room)
+        reader = counters.readers.get(user_id) or await self._reader(room, counters, user_id)
+        return reader.seen(thread) >= version
+
     async def counter_at(self, room: Room, thread: str, version: int) -> int:
         """A thread's counter after a version; for the main timeline where all threads are meant."""
         name = MAIN_TIMELINE if thread == ALL_THREADS else thread
@@ -346,34 +351,6 @@ class Unread:
 
 def _moves(room: Room) -> int:
     return room.counters.moves if room.counters is not None else 0
-
-
-def _facts(room: Room, head: Head, item: TimelineItem) -> PushFacts:
-    event = item.kept.event
-    create, levels = head.get("m.room.create"), head.get("m.room.power_levels")
-
-    def may_notify(key: str) -> bool:
-        if create is None:
-            return False
-        power = power_levels_of(create.event, levels.event if levels is not None else None)
-        return power.of_user(event.sender) >= power.notifications(key)
-
-    return PushFacts(event, (room.counts or {}).get("join", 0), may_notify)
-
-
-def _verdict(
-    facts: PushFacts, user_id: str, preference: Preference, head: Head, sender: str
-) -> tuple[bool, bool]:
-    """Whether the event notifies the user, and whether it is highlighted."""
-    if sender in preference.ignored:
-        return False, False
-    name = None
-    if preference.rule_set.needs_display_name:
-        member = head.state.get((MEMBER, user_id))
-        shown = member.event.content.get("displayname") if member is not None else None
-        name = shown if isinstance(shown, str) else None
-    verdict = preference.rule_set.evaluate(facts, user_id, name)
-    return verdict.notify, verdict.highlight
 
 
 def _add(counts: Counts, thread: str, notification: int, highlight: int) -> None:

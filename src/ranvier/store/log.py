@@ -166,6 +166,23 @@ async def read_all(reader: Reader, after: int, until: int) -> list[Entry]:
     return [Entry(row[1], row[2], row[3], None, row[0]) for row in rows]
 
 
+async def read_events_before(
+    database: Database, audiences: Sequence[str], before: int | None, limit: int
+) -> list[tuple[int, int]]:
+    """(position, event's number) of the newest events of rooms, the newest first; `before` a position, if given."""
+    rows = await database.fetch_slowly(
+        "SELECT l.position, t.event FROM (SELECT position, audience, ref FROM log "
+        "WHERE audience = ANY($1) AND kind = $2 AND position < $3 ORDER BY position DESC LIMIT $4) l "
+        "JOIN timeline t ON t.room = CAST(substr(l.audience, 2) AS BIGINT) AND t.version = CAST(l.ref AS BIGINT) "
+        "WHERE t.event IS NOT NULL ORDER BY l.position DESC",
+        list(audiences),
+        int(Kind.EVENT),
+        before if before is not None else 1 << 62,
+        limit,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def read_versions(
     database: Database, audiences: Sequence[str], after: int, until: int
 ) -> list[tuple[str, int, int]]:
