@@ -196,6 +196,9 @@ class Contract:
         given = {name.lower() for name in headers}
         if operation.access.startswith("accessToken") and "authorization" not in given:
             faults.append("no Authorization header, though the operation needs an access token")
+        signature = {name.lower(): value for name, value in headers.items()}.get("authorization", "")
+        if operation.access == "signedRequest" and not signature.startswith("X-Matrix "):
+            faults.append("no X-Matrix signature, though the operation is for servers")
         return faults + self._request_body_faults(operation, body)
 
     def _request_body_faults(self, operation: Operation, body: bytes | None) -> list[str]:

@@ -18,6 +18,7 @@ from ranvier.remote.allowed_servers import AllowedServers
 from ranvier.remote.back_off import BackOff, BackOffRules
 from ranvier.remote.client import ClientRules, FederationClient
 from ranvier.remote.diagnosis import Examiner
+from ranvier.remote.downloads import Downloads
 from ranvier.remote.ip_ranges import IpRanges
 from ranvier.remote.key_ring import KeyRing
 from ranvier.remote.network import Network
@@ -71,8 +72,10 @@ def add_remote(
             now,
         )
     )
-    network = _network(config, now)
+    web, tls = _web(config), _tls(config)
+    network = Network(web, Routes(web.resolver, WellKnowns(web, tls, now)), tls)
     transport = parts.add(around_network(network) if around_network is not None else network)
+    parts.add(Downloads(web, tls))
     rules = ClientRules(
         patience.timeout / 1000,
         patience.retries,
@@ -117,11 +120,9 @@ async def open_examiner(
         await network.stop()
 
 
-def _network(config: Federation, now: Callable[[], int]) -> Network:
+def _web(config: Federation) -> Web:
     ranges = IpRanges(config.blocked_ranges, config.allowed_ranges)
-    resolver = Resolver(ranges, config.nameservers)
-    web, tls = Web(resolver, ranges), _tls(config)
-    return Network(web, Routes(resolver, WellKnowns(web, tls, now)), tls)
+    return Web(Resolver(ranges, config.nameservers), ranges)
 
 
 def _tls(config: Federation) -> TlsContexts:

@@ -136,13 +136,14 @@ class FederationClient:
         query: Query | None = None,
         body: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        sign: bool = True,
         urgent: bool = False,
     ) -> AsyncIterator[Opened]:
         """The answer (status 200) while its body still comes: for what is too large to hold. Raises RemoteFailure.
 
         Whoever reads bounds what is read.
         """
-        call = self._call(destination, method, path, query, body, True)
+        call = self._call(destination, method, path, query, body, sign)
         try:
             async with self._opened(call, timeout_s or self._rules.timeout_s, urgent) as opened:
                 yield opened

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ranvier.remote.client import FederationClient, path_of
+from ranvier.remote.events import MAX_STATE_BYTES, STATE_TIMEOUT_S
 from ranvier.remote.templates import Template, read_template, version_query
 
 
@@ -26,4 +27,12 @@ async def send_join_v1(
     The specification had it until version 1.18.
     """
     path = path_of("/_matrix/federation/v1/send_join", room_id, event_id)
-    return await client.request_value(destination, "PUT", path, body=event, urgent=True)
+    return await client.request_value(
+        destination,
+        "PUT",
+        path,
+        body=event,
+        timeout_s=STATE_TIMEOUT_S,
+        max_bytes=MAX_STATE_BYTES,
+        urgent=True,
+    )
