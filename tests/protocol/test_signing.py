@@ -192,3 +192,15 @@ def test_both_alphabets_of_base64_differ_in_two_characters_only(data: bytes) -> 
 def test_other_text_is_not_base64(text: str) -> None:
     with pytest.raises(ValueError, match="Base64"):
         unpadded_base64.decode(text)
+
+
+def test_signatures_and_hashes_are_read_as_leniently_as_elsewhere() -> None:
+    signature = KEY.sign(b"message")
+    for spelling in (signature + "==", signature[:9] + "!!!!" + signature[9:], signature.replace("+", "-")):
+        assert signing.verify(KEY.public, b"message", spelling)
+    for spelling in ("A", "\u00e9", signature[1:], ""):
+        assert not signing.verify(KEY.public, b"message", spelling)
+    pdu = {"type": "x"}
+    right = unpadded_base64.encode(signing.content_hash(pdu))
+    assert signing.content_hash_matches({**pdu, "hashes": {"sha256": right[:3] + "    " + right[3:]}})
+    assert not signing.content_hash_matches({**pdu, "hashes": {"sha256": right[1:]}})

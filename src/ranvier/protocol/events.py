@@ -417,6 +417,10 @@ def _check_hashes_and_signatures(pdu: dict[str, Any]) -> None:
     hashes = pdu.get("hashes")
     if not isinstance(hashes, dict) or not isinstance(hashes.get("sha256"), str):
         raise BadEvent("hashes must be an object with a string sha256.")
+    try:
+        unpadded_base64.decode_leniently(hashes["sha256"])
+    except ValueError:
+        raise BadEvent("hashes.sha256 must be Base64.") from None
     signatures = pdu.get("signatures")
     if not isinstance(signatures, dict):
         raise BadEvent("signatures must be an object.")

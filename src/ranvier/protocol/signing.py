@@ -106,7 +106,7 @@ def signatures_of(value: Mapping[str, Any], server_name: str) -> dict[str, str]:
 def verify(public: bytes, message: bytes, signature: str) -> bool:
     """Whether the Base64 signature of the bytes is by this public key. It never raises."""
     try:
-        raw = unpadded_base64.decode(signature)
+        raw = unpadded_base64.decode_leniently(signature)
     except ValueError:
         return False
     if len(raw) != _SIGNATURE_BYTES or len(public) != _PUBLIC_KEY_BYTES:
@@ -166,7 +166,7 @@ def content_hash_matches(pdu: Mapping[str, Any], *, checked: bool = False) -> bo
     if not isinstance(claimed, str):
         return False
     try:
-        return unpadded_base64.decode(claimed) == content_hash(pdu, checked=checked)
+        return unpadded_base64.decode_leniently(claimed) == content_hash(pdu, checked=checked)
     except ValueError:
         return False
 

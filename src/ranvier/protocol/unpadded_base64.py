@@ -27,3 +27,16 @@ def decode(text: str) -> bytes:
         return a2b_base64(bare + b"=" * (-len(bare) % 4), strict_mode=True)
     except (Error, UnicodeEncodeError) as error:
         raise ValueError("not unpadded Base64") from error
+
+
+def decode_leniently(text: str) -> bytes:
+    """`decode`, but what is no Base64 in the text is passed over. Raises ValueError if nothing can be made of it.
+
+    COMPAT(synapse, all): it reads the signatures and hashes of events so, and who refused what it takes would
+    see another room.
+    """
+    try:
+        raw = text.encode("ascii").translate(_STANDARD)
+        return a2b_base64(raw + b"=" * (-len(raw) % 4))
+    except (Error, UnicodeEncodeError) as error:
+        raise ValueError("not Base64") from error
