@@ -31,15 +31,18 @@ class Room:
         """A state event that cites what authorises it and takes its key's place."""
         number = len(self.events)
         wanted = auth_types(self.version, type, sender, state_key, content)
-        pdu = {
+        cited = [self.state[key].event_id for key in wanted if key in self.state]
+        previous = [next(reversed(self.events))] if self.events else []
+        pairs = self.version.references_with_hashes
+        pdu: dict[str, Any] = {
             "type": type,
             "state_key": state_key,
             "sender": sender,
             "content": dict(content),
             "depth": number + 1,
             "origin_server_ts": 1_700_000_000_000 + number,
-            "prev_events": [next(reversed(self.events))] if self.events else [],
-            "auth_events": [self.state[key].event_id for key in wanted if key in self.state],
+            "prev_events": [[event_id, {}] for event_id in previous] if pairs else previous,
+            "auth_events": [[event_id, {}] for event_id in cited] if pairs else cited,
             "hashes": {"sha256": "aHash"},
             "signatures": {},
         }
@@ -48,7 +51,10 @@ class Room:
             pdu["room_id"] = first.room_id
         elif not self.version.room_id_is_create_event_id:
             pdu["room_id"] = "!room:one.example"
-        event_id = "$" + unpadded_base64.encode_url_safe(reference_hash(pdu, self.version))
+        if self.version.event_id_is_hash:
+            event_id = "$" + unpadded_base64.encode_url_safe(reference_hash(pdu, self.version))
+        else:
+            event_id = pdu["event_id"] = f"${number}:one.example"
         event = Event(event_id, self.version, pdu)
         self.state[type, state_key] = self.events[event_id] = event
         return event

@@ -4,8 +4,8 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 
+from ranvier.protocol import auth_chains
 from ranvier.protocol.auth_chains import (
-    PAGE,
     AgreedIn,
     Found,
     Link,
@@ -98,7 +98,7 @@ class Index:
         links = self.links_to.get(to_chain, [])
         end = len(links) if below is None else bisect_left(links, below, key=_page_order)
         start = bisect_left(links, (low, 0), key=_page_order)
-        return links[max(start, end - PAGE) : end][::-1] if start < end else []
+        return links[max(start, end - auth_chains.PAGE) : end][::-1] if start < end else []
 
     def _agreed_in(self, chains: Iterable[int], agreed: StateMap) -> dict[int, int]:
         sequences = {}

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 Key = tuple[str, str]
 """(type, state_key)."""
 
-PAGE: Final = 100
+PAGE: Final = 500
 """Links that are told at once of those that lead to a chain."""
 
 

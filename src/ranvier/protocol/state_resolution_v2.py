@@ -137,7 +137,7 @@ class _Resolving:
     def _with_auth_chains(self, events: dict[str, Event]) -> set[str]:
         """Step 1: the power events, and those in their auth chains.
 
-        COMPAT(synapse, dendrite, conduit, all): auth chains are followed only within the full conflicted set, where
+        COMPAT(synapse, conduit, all): auth chains are followed only within the full conflicted set, where
         the text would also go through events that are not in it. All servers of a room have to do the same.
         """
         picked = {event_id for event_id, event in events.items() if _is_power_event(event)}
