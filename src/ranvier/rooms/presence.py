@@ -43,6 +43,9 @@ _DEVICES: Final = 50
 """Devices of one user that count."""
 _SECOND: Final = 1.0
 _BATCH_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 0.02
+_AT_ONCE: Final = 200
+"""Users who are looked at before others get a turn."""
 _PEER_TRUST_MS: Final = 30 * 60_000
 """How long what a peer said of its user holds."""
 _REPEAT_MS: Final = 25 * 60_000
@@ -136,8 +139,9 @@ class Presences:
         self._clock = None
 
     def _tick(self) -> None:
-        self.expire()
-        self.start()
+        # Where many go at once, others get their turn between.
+        later = _SECOND if self.expire(_AT_ONCE) else _PAUSE_SECONDS
+        self._clock = asyncio.get_running_loop().call_later(later, self._tick)
 
     # What users do
 
@@ -259,10 +263,13 @@ class Presences:
 
     # Time
 
-    def expire(self) -> None:
-        """Look at those whose presence changes with time."""
+    def expire(self, most: int = _KNOWN) -> bool:
+        """Look at those whose presence changes with time; False if there are more than `most` of them."""
         now = self._now()
         while self._due and self._due[0][0] <= now:
+            if most == 0:
+                return False
+            most -= 1
             due, user_id = heapq.heappop(self._due)
             known = self._users.get(user_id)
             if known is None or known.due != due:
@@ -277,6 +284,7 @@ class Presences:
             self._settle(user_id, known)
             if known.shown.state != OFFLINE and known.told + _REPEAT_MS <= now:
                 self._note(user_id, known, loud=False)
+        return True
 
     def _look_again(self, user_id: str, known: _Known, at: int) -> None:
         if known.due is None or at < known.due:

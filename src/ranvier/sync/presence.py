@@ -1,6 +1,6 @@
 """The presence of others in a sync answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -35,7 +35,7 @@ class PresenceNews:
         """All who are there; with `include_offline_users_on_sync`, also of whom else anything is known."""
         if not self._is_wanted(request):
             return None
-        found = self._shown(await self._there(request, rooms.joined_audiences))
+        found = self._shown(await self._visible(request, self.presences.there(), rooms.joined_audiences))
         if self.presences.rules.shows_offline:
             joined = [membership.room for membership in rooms.joined()]
             found = {**await self.presences.offline_within(joined, _MOST), **found}
@@ -49,27 +49,28 @@ class PresenceNews:
             return None
         if request.full_state or since.epoch != self.moments.epoch:
             return await self.whole(request, rooms)
+        changed = list(self.presences.changed(since.counter))
         users = dict.fromkeys(
-            user
-            for user in self.presences.changed(since.counter)
-            if user == request.user_id or self.presences.is_in(user, rooms.joined_audiences)
+            await self._visible(request, changed, rooms.joined_audiences) if changed else ()
         )
         if news.rooms:
             joined, entered = _arrivals(request.user_id, rooms, news)
-            there = await self._there(request, entered) if entered else ()
+            there = await self._visible(request, self.presences.there(), entered) if entered else ()
             users.update(dict.fromkeys([*joined, *there]))
         return await self._json(request, self._shown(users)) if users else None
 
     def _is_wanted(self, request: SyncRequest) -> bool:
         return self.presences.rules.enabled and not request.filter.presence.wants_none()
 
-    async def _there(self, request: SyncRequest, audiences: frozenset[str]) -> list[str]:
+    async def _visible(
+        self, request: SyncRequest, users: Sequence[str], audiences: frozenset[str]
+    ) -> list[str]:
+        """Those of the users who share one of these rooms, and the reader."""
         found, slices = [], Slices()
-        everybody = self.presences.there()
-        for start in range(0, len(everybody), _AT_ONCE):
+        for start in range(0, len(users), _AT_ONCE):
             found += [
                 user
-                for user in everybody[start : start + _AT_ONCE]
+                for user in users[start : start + _AT_ONCE]
                 if user == request.user_id or self.presences.is_in(user, audiences)
             ]
             await slices.breathe()
