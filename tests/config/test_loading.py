@@ -337,3 +337,10 @@ def test_an_empty_list_of_servers_allows_none_of_them() -> None:
 )
 def test_what_is_wrong_with_federation_is_refused_with_the_cure(text: str, words: str) -> None:
     assert words in "\n".join(faults_of("server_name: example.org\n" + text))
+
+
+def test_documents_to_accept_have_one_version_in_all_languages() -> None:
+    entry = "{id: privacy, version: '%s', language: %s, name: Privacy, url: 'https://example.org/p'}"
+    entries = [entry % ("1", "en"), entry % ("2", "de")]
+    assert "two versions" in fault_of(f"registration_terms: [{', '.join(entries)}]")
+    assert "stands twice" in fault_of(f"registration_terms: [{entry % ('1', 'en')}, {entry % ('1', 'en')}]")

@@ -351,6 +351,29 @@ REGISTRATION = Section(
         ),
         Key("registration_requires_token", Flag(), False, "Ask for a registration token at registration."),
         Key(
+            "registration_terms",
+            Blocks(
+                (
+                    Key(
+                        "id", Text(), doc="The document's name among these.", required=True, example="privacy"
+                    ),
+                    Key("version", Text(), doc="Its version.", required=True, example="1.0"),
+                    Key("language", Text(), "en", "Its language."),
+                    Key("name", Text(), doc="Its title.", required=True, example="Privacy policy"),
+                    Key(
+                        "url",
+                        Text("URL", _url_fault),
+                        doc="Where it is read.",
+                        required=True,
+                        example="https://example.org/privacy",
+                    ),
+                )
+            ),
+            [],
+            "Documents that new users accept at registration, with an entry for each language (m.login.terms). "
+            "A key of Ranvier's own: Synapse's user_consent makes pages from templates.",
+        ),
+        Key(
             "registration_shared_secret",
             SecretText(),
             doc="Whoever knows it can make accounts, even with registration closed; `ranvier register` "

@@ -229,7 +229,21 @@ class _Building:
             hides_taken_names=values["inhibit_user_in_use_error"],
             users_set_displayname=values["enable_set_displayname"],
             users_set_avatar_url=values["enable_set_avatar_url"],
+            terms=self._terms(),
         )
+
+    def _terms(self) -> Mapping[str, Mapping[str, Any]]:
+        documents: dict[str, dict[str, Any]] = {}
+        for entry in self._values["registration_terms"]:
+            document = documents.setdefault(entry["id"], {"version": entry["version"]})
+            if document["version"] != entry["version"]:
+                self._complain(
+                    "registration_terms", f"{entry['id']} has two versions: all languages need the same"
+                )
+            if entry["language"] == "version" or entry["language"] in document:
+                self._complain("registration_terms", f"{entry['id']} stands twice in {entry['language']}")
+            document[entry["language"]] = {"name": entry["name"], "url": entry["url"]}
+        return documents
 
     def _secret(self, name: str) -> Secret | None:
         """A secret that stands in the configuration, or in a file that `<name>_path` names."""

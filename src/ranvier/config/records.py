@@ -69,7 +69,10 @@ class PostgresStore:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Who may make an account, and how."""
+    """Who may make an account, and how.
+
+    `terms` are documents that new users accept, as `m.login.terms` shows them: by id, with `version`, and by language.
+    """
 
     enabled: bool
     requires_token: bool
@@ -78,6 +81,7 @@ class Registration:
     hides_taken_names: bool
     users_set_displayname: bool
     users_set_avatar_url: bool
+    terms: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

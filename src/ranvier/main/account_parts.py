@@ -52,7 +52,9 @@ def add_accounts(
     passwords = parts.add(Passwords(pepper.reveal() if pepper is not None else ""))
     tokens = parts.add(Tokens(database, writer, now))
     credentials = Credentials(config.server.name, database, writer, passwords, limits)
-    rules = InteractiveRules(config.passwords.confirms, {}, config.sessions.interactive_timeout)
+    rules = InteractiveRules(
+        config.passwords.confirms, config.registration.terms, config.sessions.interactive_timeout
+    )
     authentication = parts.add(InteractiveAuth(rules, database, writer, credentials, now))
     parts.add(Logins(_login_rules(config), database, writer, credentials, limits, now))
     registration = parts.add(
@@ -166,6 +168,7 @@ def _registration_rules(config: Config) -> RegistrationRules:
         config.server.name,
         enabled=config.registration.enabled,
         requires_token=config.registration.requires_token,
+        requires_terms=bool(config.registration.terms),
         hide_taken_names=config.registration.hides_taken_names,
         password_policy=PasswordPolicy(
             policy.enabled,
