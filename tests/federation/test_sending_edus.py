@@ -233,3 +233,17 @@ async def test_what_was_true_for_a_moment_is_not_told_later(place: Place):
     await alice.send(room_id, "sent")
     await place.network.until(lambda: bool(b.bodies()))
     assert b.edus_of("m.typing") in ([], [{"room_id": room_id, "user_id": alice.user_id, "typing": False}])
+
+
+async def test_a_new_name_is_no_reason_to_tell_of_devices(place: Place):
+    b = place.network.peer("b.test")
+    alice = await place.server.register("alice")
+    room_id = await shared_room(place, alice)
+    await upload_keys(alice)
+    await place.network.until(lambda: len(b.edus_of("m.device_list_update")) == 1)
+    path = path_of("_matrix/client/v3/profile", alice.user_id, "displayname")
+    (await alice.put(path, json={"displayname": "Alice"})).ok()
+    await alice.send(room_id, "renamed")
+    await place.network.until(lambda: "renamed" in b.bodies())
+    await place.rest()
+    assert len(b.edus_of("m.device_list_update")) == 1

@@ -85,6 +85,10 @@ class CatchingUp:
             if len(entries) == _ENTRIES:
                 end = entries[-1].position
             events = await self._local_events.at([_place(e) for e in entries if e.kind == Kind.EVENT])
+            for place in {_place(e) for e in entries if e.kind == Kind.STATE} & events.keys():
+                # Of the join that brought this server into a room, with the whole state, a peer tells.
+                if self._local_events.is_own(events[place].event.sender):
+                    del events[place]
             for entry in entries:
                 kept = await self._take(entry, events, portion, standing)
                 at = kept.received_ts if kept is not None else at

@@ -7,8 +7,10 @@ from ranvier.protocol.identifiers import server_name_of
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER
 from ranvier.store import sending as store
+from ranvier.store import state as state_store
 from ranvier.store.database import Database
 from ranvier.store.events import StoredEvent
+from ranvier.store.state import Root
 
 _PASSED_ON = ("join", "leave", "knock")
 
@@ -38,6 +40,17 @@ class LocalEvents:
             and event.content.get("membership") in _PASSED_ON
             and self.server_name in (event.pdu.get("signatures") or {})
         )
+
+    async def enters(self, kept: StoredEvent) -> bool:
+        """Whether by this membership event a user of this server is joined to the room who was not before."""
+        event = kept.event
+        user_id = event.state_key or ""
+        if event.content.get("membership") != "join" or not self.is_own(user_id):
+            return False
+        root = Root(kept.state_line, kept.state_version)
+        found = await state_store.keys_at(self._database, root, [(MEMBER, user_id)])
+        before = await self._events.by_nids(list(found.values()))
+        return all(one.event.content.get("membership") != "join" for one in before.values())
 
     async def at(self, versions: Sequence[tuple[int, int]]) -> dict[tuple[int, int], StoredEvent]:
         """Those that made these versions of rooms' timelines, each (room, version); memberships of others too."""

@@ -12,7 +12,7 @@ import orjson
 from ranvier.federation.audiences import Audiences
 from ranvier.federation.destinations import Destination, Destinations, DeviceNews
 from ranvier.federation.local_events import LocalEvents
-from ranvier.rooms.heads import MEMBER, Room
+from ranvier.rooms.heads import MEMBER, Room, TimelineItem
 from ranvier.rooms.receipts import READ, Receipts
 from ranvier.store import log
 from ranvier.store.database import Database, Entry
@@ -102,8 +102,9 @@ class Routing:
 
     async def _event(self, entry: Entry) -> None:
         nid = int(entry.audience[1:])
-        if entry.payload is not None:
-            kept: StoredEvent | None = entry.payload.kept
+        item: TimelineItem | None = entry.payload
+        if item is not None:
+            kept: StoredEvent | None = item.kept
         else:
             place = (nid, int(entry.ref))
             kept = (await self._local_events.at([place])).get(place)
@@ -112,20 +113,21 @@ class Routing:
         room = await self._audiences.room(nid)
         if room is None:
             return
-        now = self._now()
-        for destination in await self._each(await self._audiences.of_event(room, kept)):
-            destination.add_pdu(entry.position, kept, now)
-            self._destinations.wake(destination)
+        # Of the join that brought this server into a room, with the whole state, a peer tells.
+        enters_room = item is not None and item.tangled and self._local_events.is_own(kept.event.sender)
+        if not enters_room:
+            now = self._now()
+            for destination in await self._each(await self._audiences.of_event(room, kept)):
+                destination.add_pdu(entry.position, kept, now)
+                self._destinations.wake(destination)
         self._looked_at(kept.received_ts)
-        event = kept.event
-        if event.type == MEMBER and event.content.get("membership") == "join":
-            await self._newcomer(entry.position, event.state_key or "", room)
+        if kept.event.type == MEMBER and await self._local_events.enters(kept):
+            await self._newcomer(entry.position, kept.event.state_key or "", room)
 
     async def _newcomer(self, position: int, user_id: str, room: Room) -> None:
         """Servers that had no reason to know the devices of a user now have."""
-        if self._local_events.is_own(user_id):
-            news = DeviceNews(position, None, cross_signing=True)
-            await self._tell_devices(await self._audiences.new_to(user_id, room), user_id, news)
+        news = DeviceNews(position, None, cross_signing=True)
+        await self._tell_devices(await self._audiences.new_to(user_id, room), user_id, news)
 
     async def _devices(self, entry: Entry) -> None:
         user_id, change = entry.ref, entry.payload
