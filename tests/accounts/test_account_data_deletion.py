@@ -43,3 +43,17 @@ async def test_nobody_deletes_what_the_server_writes_or_another_user_s(server: S
     for kind in ("m.push_rules", "m.fully_read"):
         assert (await alice.delete(path_of(base, alice.user_id, "account_data", kind))).status == 405
     assert (await alice.delete(path_of(base, bob.user_id, "account_data", KIND))).status == 403
+
+
+async def test_what_was_set_for_a_device_goes_with_it(server: Server):
+    first = await server.register("alice")
+    second = await server.login("alice")
+    paths = [
+        path_of("_matrix/client/v3/user", first.user_id, "account_data", prefix + device)
+        for prefix in ("m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings.")
+        for device in (second.device_id, first.device_id)
+    ]
+    for path in paths:
+        (await first.put(path, json={"is_silenced": True})).ok()
+    (await second.post("/_matrix/client/v3/logout")).ok()
+    assert [(await first.get(path)).status for path in paths] == [404, 200, 404, 200]

@@ -293,3 +293,24 @@ def test_only_the_fields_asked_for_are_left(fields: list[str], left: dict[str, A
 
 def test_no_fields_asked_for_are_all_fields() -> None:
     assert parse_filter({"event_fields": []}).event_fields is None
+
+
+def test_events_are_told_apart_by_how_they_relate_to_others() -> None:
+    """MSC3874."""
+    plain = make_message("x")
+    threaded, referring = (
+        make_event("m.room.message", content={"m.relates_to": {"rel_type": kind, "event_id": "$root"}})
+        for kind in ("m.thread", "m.reference")
+    )
+    events = (plain, threaded, referring)
+
+    def fitting(**definition: list[str]) -> list[bool]:
+        named = {f"org.matrix.msc3874.{name}": value for name, value in definition.items()}
+        return [wants(named, event) for event in events]
+
+    assert fitting(rel_types=["m.thread"]) == [False, True, False]
+    assert fitting(rel_types=["m.thread", "m.reference"]) == [False, True, True]
+    assert fitting(not_rel_types=["m.thread"]) == [True, False, True]
+    assert fitting(rel_types=["m.thread"], not_rel_types=["m.thread"]) == [False, False, False]
+    assert not parse_room_event_filter({"org.matrix.msc3874.rel_types": ["m.thread"]}).wants_all()
+    assert parse_room_event_filter({"org.matrix.msc3874.rel_types": []}).wants_none()

@@ -43,10 +43,27 @@ def errcode_of(operation: Any, *arguments: Any, **named: Any) -> str:
 
 
 def test_the_predefined_rules_are_those_of_the_specification() -> None:
-    shown = ruleset_json(NO_CHANGES, ALICE)
+    shown = {
+        kind: [rule for rule in rules if not rule["rule_id"].startswith(".org.matrix.")]
+        for kind, rules in ruleset_json(NO_CHANGES, ALICE).items()
+    }
     defined = defined_rules()
     assert shown == {"content": [], "room": [], "sender": [], **defined}
     assert list(shown) == list(KINDS)
+
+
+def test_a_poll_notifies_when_it_begins_and_ends_and_not_with_each_answer() -> None:
+    """MSC3930."""
+    rules = ruleset_json(NO_CHANGES, ALICE)
+    polls = {
+        rule["rule_id"].removeprefix(".org.matrix.msc3930.rule.poll_"): rule
+        for kind in ("override", "underride")
+        for rule in rules[kind]
+        if "poll" in rule["rule_id"]
+    }
+    assert list(polls) == ["response", "start_one_to_one", "start", "end_one_to_one", "end"]
+    assert [bool(rule["actions"]) for rule in polls.values()] == [False, True, True, True, True]
+    assert [len(rule["conditions"]) for rule in polls.values()] == [1, 2, 1, 2, 1]
 
 
 def test_an_own_override_comes_after_the_master_rule_and_before_all_others() -> None:

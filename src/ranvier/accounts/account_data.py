@@ -18,6 +18,7 @@ from ranvier.store.writer import Writer
 TAG = "m.tag"
 PUSH_RULES = "m.push_rules"
 _SERVERS_OWN = frozenset({"m.fully_read", PUSH_RULES})
+_DEVICE_SETTINGS = ("m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings.")
 _LONGEST_TYPE = 255
 _LONGEST_TAG = 255
 _TAGS = 500
@@ -124,6 +125,14 @@ async def _write(
 ) -> None:
     await stored.write(transaction, user_id, room_id, kind, content)
     _announce(transaction, user_id, room_id, kind)
+
+
+async def forget_device_settings(transaction: Transaction, user_id: str, device_id: str) -> None:
+    """Take away what the account keeps for one device, as that is gone (MSC3890)."""
+    for prefix in _DEVICE_SETTINGS:
+        kind = prefix + device_id
+        if await stored.remove(transaction, user_id, None, kind):
+            _announce(transaction, user_id, None, kind)
 
 
 def _announce(transaction: Transaction, user_id: str, room_id: str | None, kind: str) -> None:

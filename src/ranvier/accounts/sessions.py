@@ -5,6 +5,7 @@ import string
 from dataclasses import dataclass
 from typing import Any
 
+from ranvier.accounts.account_data import forget_device_settings
 from ranvier.accounts.tokens import (
     ACCESS,
     REFRESH,
@@ -162,8 +163,10 @@ async def write_tokens(transaction: Transaction, session: Session, replaces: byt
 
 
 async def end_devices(transaction: Transaction, user_id: str, device_ids: list[str]) -> None:
-    """Delete devices with their tokens, their keys and the messages that wait for them."""
+    """Delete devices with their tokens, their keys, the messages that wait for them, and what was set for them."""
     await devices.remove(transaction, user_id, device_ids)
+    for device_id in device_ids:
+        await forget_device_settings(transaction, user_id, device_id)
     announce_end(transaction, await tokens.remove_of_devices(transaction, user_id, device_ids))
     await device_keys.delete_device_keys(transaction, user_id, device_ids)
 

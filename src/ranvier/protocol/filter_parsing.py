@@ -95,7 +95,9 @@ def _parse_event_filter(source: Mapping[str, Any], path: str, *, in_room: bool) 
         include_redundant_members=_flag(source, "include_redundant_members", path),
         unread_thread_notifications=_flag(source, "unread_thread_notifications", path),
         related_by_senders=_ids(source, "related_by_senders", "@", path),
-        related_by_rel_types=_rel_types(source, path),
+        related_by_rel_types=_rel_types(source, "related_by_rel_types", path),
+        rel_types=_rel_types(source, "org.matrix.msc3874.rel_types", path),
+        not_rel_types=_rel_types(source, "org.matrix.msc3874.not_rel_types", path) or frozenset(),
     )
 
 
@@ -160,8 +162,8 @@ def _patterns(source: Mapping[str, Any], name: str, path: str) -> TypePatterns |
     return None if patterns is None else TypePatterns(patterns)
 
 
-def _rel_types(source: Mapping[str, Any], path: str) -> frozenset[str] | None:
-    rel_types = _texts(source, "related_by_rel_types", path, MAX_PATTERNS)
+def _rel_types(source: Mapping[str, Any], name: str, path: str) -> frozenset[str] | None:
+    rel_types = _texts(source, name, path, MAX_PATTERNS)
     return None if rel_types is None else frozenset(rel_types)
 
 

@@ -3,7 +3,8 @@
 A filter is compiled into values that decide fast and that the store can read. `filter_parsing` makes them of
 what a client sent.
 
-Source: Client-Server API, "Filtering"; `related_by_senders` and `related_by_rel_types`: MSC3440.
+Source: Client-Server API, "Filtering"; `related_by_senders` and `related_by_rel_types`: MSC3440;
+`rel_types` and `not_rel_types`: MSC3874.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ranvier.protocol.globs import Glob
 from ranvier.protocol.property_paths import split_path
+from ranvier.protocol.relations import relation_of
 
 if TYPE_CHECKING:
     from ranvier.protocol.events import Event
@@ -65,6 +67,8 @@ class EventFilter:
     unread_thread_notifications: bool = False
     related_by_senders: frozenset[str] | None = None
     related_by_rel_types: frozenset[str] | None = None
+    rel_types: frozenset[str] | None = None
+    not_rel_types: frozenset[str] = frozenset()
 
     def wants_all(self) -> bool:
         """Whether every event passes, in every room."""
@@ -76,6 +80,8 @@ class EventFilter:
             and self.contains_url is None
             and self.rooms is None
             and not self.not_rooms
+            and self.rel_types is None
+            and not self.not_rel_types
             and not self.asks_for_children()
         )
 
@@ -86,7 +92,13 @@ class EventFilter:
             or (self.types is not None and not self.types.patterns)
             or any(
                 wanted is not None and not wanted
-                for wanted in (self.senders, self.rooms, self.related_by_senders, self.related_by_rel_types)
+                for wanted in (
+                    self.senders,
+                    self.rooms,
+                    self.rel_types,
+                    self.related_by_senders,
+                    self.related_by_rel_types,
+                )
             )
         )
 
@@ -108,7 +120,19 @@ class EventFilter:
             return False
         if self.types is not None and not self.types.matches(event_type):
             return False
-        return self.contains_url is None or self.contains_url == ("url" in content)
+        if self.contains_url is not None and self.contains_url != ("url" in content):
+            return False
+        return self._wants_relation(content)
+
+    def _wants_relation(self, content: Mapping[str, Any]) -> bool:
+        """Whether what the event relates to, if anything, is wanted by kind (MSC3874)."""
+        if self.rel_types is None and not self.not_rel_types:
+            return True
+        relation = relation_of(content)
+        rel_type = relation.rel_type if relation is not None else None
+        if rel_type in self.not_rel_types:
+            return False
+        return self.rel_types is None or rel_type in self.rel_types
 
     def wants_event(self, event: "Event") -> bool:
         """`wants`, for an event of a room."""

@@ -4,7 +4,7 @@ Only the changes belong to a user and are worth storing; the predefined rules co
 version. `push_rule_changes` edits the value, `push_evaluation` compiles and applies it.
 
 Source: Client-Server API, "Push rules", "Predefined rules" (v1.19; the rules that looked for names in the
-body of a message were removed in v1.17).
+body of a message were removed in v1.17). Rules for polls: MSC3930, under its prefix.
 """
 
 from collections.abc import Iterable, Mapping
@@ -56,6 +56,14 @@ def _match(key: str, pattern: Any) -> Condition:
     return {"kind": "event_match", "key": key, "pattern": pattern}
 
 
+_POLLS: Final = "org.matrix.msc3381.poll"
+
+
+def _predefine_poll(name: str, actions: tuple[Action, ...], kind: str, *conditions: Condition) -> PushRule:
+    rule_id = f".org.matrix.msc3930.rule.poll_{name}"
+    return PushRule(rule_id, actions, (*conditions, _match("type", f"{_POLLS}.{kind}")), default=True)
+
+
 def _predefine(
     name: str, actions: tuple[Action, ...], *conditions: Condition, enabled: bool = True
 ) -> PushRule:
@@ -94,6 +102,7 @@ _DEFAULT_OVERRIDES: Final = (
         (),
         {"kind": "event_property_is", "key": r"content.m\.relates_to.rel_type", "value": "m.replace"},
     ),
+    _predefine_poll("response", (), "response"),
 )
 
 _TWO_MEMBERS: Final[Condition] = {"kind": "room_member_count", "is": "2"}
@@ -106,6 +115,10 @@ _DEFAULT_UNDERRIDES: Final = (
     _predefine("room_one_to_one", _NOTIFY_WITH_SOUND, _TWO_MEMBERS, _match("type", "m.room.message")),
     _predefine("message", _NOTIFY, _match("type", "m.room.message")),
     _predefine("encrypted", _NOTIFY, _match("type", "m.room.encrypted")),
+    _predefine_poll("start_one_to_one", _NOTIFY_WITH_SOUND, "start", _TWO_MEMBERS),
+    _predefine_poll("start", _NOTIFY, "start"),
+    _predefine_poll("end_one_to_one", _NOTIFY_WITH_SOUND, "end", _TWO_MEMBERS),
+    _predefine_poll("end", _NOTIFY, "end"),
 )
 
 DEFAULTS: Final[Mapping[str, tuple[PushRule, ...]]] = {
