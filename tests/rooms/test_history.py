@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tests.http_client import path_of
 from tests.rooms.reading import bodies, ids, messages, room_path, state_content, walk
 from tests.server import PASSWORD, Server
 
@@ -322,3 +323,22 @@ async def test_messages_of_the_erased_are_hidden_from_those_who_came_later(serve
     await carol.join(room_id)
     assert (await alice.get(room_path(room_id, "event", event_id))).ok()["content"]["body"]
     assert (await carol.get(room_path(room_id, "event", event_id))).ok()["content"] == {}
+
+
+async def test_who_may_not_read_a_room_hears_that_first_whatever_else_is_wrong_with_the_question(
+    server: Server,
+):
+    alice, eve = await server.register("alice"), await server.register("eve")
+    path = path_of("_matrix/client/v3/rooms", await alice.create_room(), "messages")
+    assert (await eve.get(path, valid=False)).errcode == "M_FORBIDDEN"
+    assert (await alice.get(path, valid=False)).errcode == "M_MISSING_PARAM"
+
+
+async def test_before_the_first_event_the_members_are_those_with_whom_the_room_began(server: Server):
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room = await alice.create_room(preset="public_chat")
+    before = (await alice.sync())["rooms"]["join"][room]["timeline"]["prev_batch"]
+    await bob.join(room)
+    path = path_of("_matrix/client/v3/rooms", room, "members")
+    chunk = (await alice.get(path, query={"at": before})).ok()["chunk"]
+    assert [event["state_key"] for event in chunk] == [alice.user_id]

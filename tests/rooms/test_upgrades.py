@@ -1,5 +1,6 @@
 """Upgrades, and events by time."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -34,7 +35,8 @@ async def test_the_new_room_takes_the_old_ones_place(server: Server, old: str, n
     newest = await bob.send(room_id, "the last word")
     replacement = await upgrade(alice, room_id, new)
     create = await state_content(alice, replacement, "m.room.create")
-    assert create["predecessor"] == {"room_id": room_id, "event_id": newest}
+    last = {} if new == "12" else {"event_id": newest}
+    assert create["predecessor"] == {"room_id": room_id, **last}
     assert (create["room_version"], create["type"]) == (new, "m.space")
     assert (await state_content(alice, room_id, "m.room.tombstone"))["replacement_room"] == replacement
     for kind in ("m.room.name", "m.room.topic", "m.room.join_rules", "m.room.encryption"):
@@ -131,3 +133,56 @@ async def test_an_event_is_found_by_its_time(server: Server) -> None:
     assert (await nearest(0, "f")).ok()["event_id"] == events[0]["event_id"]
     assert (await eve.get(path, query={"ts": 0, "dir": "f"})).errcode == "M_FORBIDDEN"
     assert (await alice.get(path, query={"ts": "x", "dir": "f"}, valid=False)).errcode == "M_INVALID_PARAM"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_what_users_set_for_the_old_room_goes_with_them_into_the_new_one(server: Server, by_hand: bool):
+    alice, bob = await server.register("alice"), await server.register("bob")
+    old = await alice.create_room(preset="public_chat", room_version="10")
+    await bob.join(old)
+    rule = path_of("_matrix/client/v3/pushrules/global/room", old)
+    (await bob.put(rule, json={"actions": []})).ok()
+    data = "_matrix/client/v3/user"
+    (await bob.put(path_of(data, bob.user_id, "rooms", old, "tags", "m.favourite"), json={"order": 0.5})).ok()
+    direct = path_of(data, bob.user_id, "account_data", "m.direct")
+    (await bob.put(direct, json={alice.user_id: [old], "@other:x": ["!r:x"]})).ok()
+    if by_hand:
+        new = await alice.create_room(
+            preset="public_chat", creation_content={"predecessor": {"room_id": old, "event_id": "$e"}}
+        )
+        await bob.join(new)
+        assert await _rule_of(bob, new) == 404
+        await alice.send_state(old, "m.room.tombstone", {"body": "", "replacement_room": new})
+    else:
+        path = path_of("_matrix/client/v3/rooms", old, "upgrade")
+        new = (await alice.post(path, json={"new_version": "12"})).ok()["replacement_room"]
+        await bob.join(new)
+    for _ in range(100):
+        if await _rule_of(bob, new) == 200:
+            break
+        await asyncio.sleep(0.05)
+    assert (await bob.get(path_of("_matrix/client/v3/pushrules/global/room", new))).ok()["actions"] == []
+    tags = (await bob.get(path_of(data, bob.user_id, "rooms", new, "tags"))).ok()["tags"]
+    assert tags == {"m.favourite": {"order": 0.5}}
+    assert (await bob.get(direct)).ok() == {alice.user_id: [old, new], "@other:x": ["!r:x"]}
+
+
+async def test_a_room_that_claims_to_be_a_successor_and_is_not_gets_nothing(server: Server):
+    alice, mallory = await server.register("alice"), await server.register("mallory")
+    old = await alice.create_room(preset="public_chat")
+    (await alice.put(path_of("_matrix/client/v3/pushrules/global/room", old), json={"actions": []})).ok()
+    claim = {"predecessor": {"room_id": old, "event_id": "$e"}}
+    false = await mallory.create_room(preset="public_chat", creation_content=claim)
+    await alice.join(false)
+    true = (
+        await alice.post(path_of("_matrix/client/v3/rooms", old, "upgrade"), json={"new_version": "12"})
+    ).ok()["replacement_room"]
+    for _ in range(100):
+        if await _rule_of(alice, true) == 200:
+            break
+        await asyncio.sleep(0.05)
+    assert (await _rule_of(alice, true), await _rule_of(alice, false)) == (200, 404)
+
+
+async def _rule_of(user: UserClient, room: str) -> int:
+    return (await user.get(path_of("_matrix/client/v3/pushrules/global/room", room))).status

@@ -214,7 +214,7 @@ class InteractiveAuth:
             try:
                 session = await self._try(session, flows, attempt.auth)
             except Refusal as refusal:
-                if refusal.errcode == "M_LIMIT_EXCEEDED":
+                if refusal.errcode == "M_LIMIT_EXCEEDED" or isinstance(refusal, _AnotherUser):
                     raise
                 failure = refusal
         if _is_done(session.completed, flows):
@@ -293,9 +293,9 @@ class InteractiveAuth:
         if not isinstance(password, str):
             raise Refusal("M_MISSING_PARAM", "The stage needs 'password'.")
         named = await self._named(auth, user_id)
-        if user_id and named != user_id:
-            raise forbidden("You must confirm with your own password.")
         await self._credentials.check(named, password)
+        if user_id and named != user_id:
+            raise _AnotherUser("M_FORBIDDEN", "You must confirm with your own password.")
         return named
 
     async def _named(self, auth: dict[str, Any], user_id: str) -> str:
@@ -344,6 +344,10 @@ class InteractiveAuth:
         if failure is not None:
             answer |= failure.to_json()
         return AuthenticationNeeded(answer)
+
+
+class _AnotherUser(Refusal):
+    """Somebody else confirmed, and rightly: no further try of theirs will do."""
 
 
 def _is_done(completed: Sequence[str], flows: Flows) -> bool:

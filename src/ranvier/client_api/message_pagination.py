@@ -17,6 +17,7 @@ DEFAULT_LIMIT = 10
 async def get_room_events(request: Request, history: History, state: RoomState, shapes: Shapes) -> Answer:
     """Events from a place of the history on, towards the past or the present."""
     room_id, reader = request.parameters["roomId"], reader_of(request)
+    await history.check_access(reader.user_id, room_id)
     backwards, wanted = is_backwards(request), filter_of(request)
     limit = limit_of(request, wanted.limit_or(DEFAULT_LIMIT))
     page = await history.page(

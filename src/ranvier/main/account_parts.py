@@ -23,6 +23,7 @@ from ranvier.accounts.registration import Registration, RegistrationRules
 from ranvier.accounts.registration_tokens import RegistrationTokens
 from ranvier.accounts.shared_secret import SharedSecretRegistration
 from ranvier.accounts.sightings import Sightings
+from ranvier.accounts.succession import Succession
 from ranvier.accounts.tokens import TokenLifetimes, Tokens
 from ranvier.accounts.user_directory import UserDirectory, UserDirectoryRules
 from ranvier.config import Config
@@ -74,7 +75,7 @@ def add_accounts(
     parts.add(Addresses(database))
     parts.add(Moderation(config.server.name, database, writer))
     parts.add(AccountDatas(database, writer, parts.get(Preferences).push_rules_json))
-    _add_user_directory(config, database, writer, parts)
+    _add_followers(config, database, writer, parts)
     memberships = parts.get(Memberships)
     parts.add(Closing(database, writer, memberships.leave))
     profile_rules = ProfileRules(
@@ -90,7 +91,7 @@ async def _unreachable(user_id: str) -> dict[str, Any]:
     raise not_found(f"{user_id} is of another server, and this one does not speak with others.")
 
 
-def _add_user_directory(config: Config, database: Database, writer: Writer, parts: Parts) -> None:
+def _add_followers(config: Config, database: Database, writer: Writer, parts: Parts) -> None:
     server_name, searching = config.server.name, config.searching
     rules = UserDirectoryRules(
         server_name,
@@ -104,6 +105,10 @@ def _add_user_directory(config: Config, database: Database, writer: Writer, part
     words = DirectoryWords(server_name, database, parts.get(Heads), events)
     directory = parts.add(UserDirectory(rules, database, events, Following(words, database, writer)))
     parts.bell.listen(directory.hear)
+    succession = parts.add(
+        Following(Succession(server_name, database, parts.get(Heads), events), database, writer)
+    )
+    parts.bell.listen(succession.hear)
 
 
 def add_discovery(config: Config, parts: Parts, served: Collection[tuple[str, str]]) -> None:

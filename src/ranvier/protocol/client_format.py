@@ -118,13 +118,16 @@ def unsigned_json(
 
 
 def strip_state(event: "Event") -> dict[str, Any]:
-    """A state event of ours as stripped state."""
-    return {
+    """A state event of ours as stripped state; a create event says more, so that rooms can be told apart (MSC4311)."""
+    stripped: dict[str, Any] = {
         "type": event.type,
         "state_key": event.state_key,
         "sender": event.sender,
         "content": event.content,
     }
+    if event.type == "m.room.create":
+        stripped |= {"event_id": event.event_id, "origin_server_ts": event.origin_server_ts}
+    return stripped
 
 
 def prune_stripped_state(received: object) -> dict[str, Any] | None:

@@ -86,6 +86,10 @@ class History:
             return Page(access, start=start)
         return await self._read(access, user_id, start, to, backwards, limit, wanted)
 
+    async def check_access(self, user_id: str, room_id: str) -> None:
+        """Refuse whoever may read nothing of the room."""
+        await self._accesses.of(user_id, room_id)
+
     async def event(self, user_id: str, room_id: str, event_id: str) -> tuple[Access, Seen]:
         """One event; refused with M_NOT_FOUND alike if it is not there and if it is not for this user."""
         absent = not_found(f"There is no event {event_id[:255]} in this room, or it is not for you.")
@@ -155,7 +159,7 @@ class History:
         if access.departure is not None:
             # What came after one has left can't be seen, and might be much.
             high = min(high, place_after(access.departure))
-        scanned = 0
+        scanned, filtered = 0, not wanted.wants_all()
         step = limit if wanted.wants_all() else max(limit, _STEP)
         while scanned < SCANNED:
             nids = await store.history(
@@ -170,7 +174,8 @@ class History:
                 page.end = _beyond(page.events[-1].kept, backwards)
                 return page
             if len(nids) < step:
-                page.end = None
+                # COMPAT(complement): where a filter chose, the page after the last that has any is empty.
+                page.end = _beyond(kept[-1], backwards) if kept and page.events and filtered else None
                 return page
             scanned += len(nids)
             # A long search lets others have their turn; the database by itself need not.

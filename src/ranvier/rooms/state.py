@@ -9,7 +9,7 @@ from ranvier.protocol.refusal import not_found
 from ranvier.rooms.access import Access, Accesses
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Heads
-from ranvier.rooms.pagination import Place
+from ranvier.rooms.pagination import END, Place
 from ranvier.store import events as events_store
 from ranvier.store import state as store
 from ranvier.store.database import Database
@@ -48,7 +48,7 @@ class RoomState:
         """All memberships, now or at a place of the history that is not beyond what the user may see."""
         access = await self._accesses.of(user_id, room_id)
         if at is not None:
-            kept = await self._newest_before(access, at)
+            kept = await self._newest_before(access, at) or await self._beginning(access)
             if kept is not None and not self._is_newest(access, kept):
                 state = await self.all_after(kept)
                 return [one for (kind, _), one in state.items() if kind == MEMBER]
@@ -125,6 +125,14 @@ class RoomState:
                 return None
             high = Place(events[nids[-1]].event.depth, nids[-1])
         return None
+
+    async def _beginning(self, access: Access) -> StoredEvent | None:
+        """The first membership: before the first event there is nobody, so the room as it began stands for that."""
+        nids = await events_store.history(
+            self._database, access.room.nid, before=END, after=(0, 0), backwards=False, limit=20
+        )
+        events = await self._events.by_nids(nids)
+        return next((events[nid] for nid in nids if events[nid].event.type == MEMBER), None)
 
     def _is_newest(self, access: Access, kept: StoredEvent) -> bool:
         """Whether nothing that the user may see is newer."""

@@ -121,8 +121,10 @@ class Upgrading:
         was = head.content("m.room.create")
         content: dict[str, Any] = {key: was[key] for key in ("type", "m.federate") if key in was}
         content["room_version"] = version.identifier
-        newest = max(head.extremities, key=lambda kept: (kept.event.depth, kept.nid))
-        content["predecessor"] = {"room_id": old.room_id, "event_id": newest.event.event_id}
+        content["predecessor"] = {"room_id": old.room_id}
+        if not version.room_id_is_create_event_id:
+            newest = max(head.extremities, key=lambda kept: (kept.event.depth, kept.nid))
+            content["predecessor"]["event_id"] = newest.event.event_id
         if version.create_names_creator:
             content["creator"] = user_id
         if version.creators_have_infinite_power and len(creators) > 1:

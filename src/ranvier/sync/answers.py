@@ -339,9 +339,8 @@ class RoomAnswers:
         if ephemeral is not None:
             parts.append((b'"ephemeral"', ephemeral))
         data = room_data.get(work.membership.room_id)
-        if data is not None or work.whole:
-            # COMPAT(complement): a room that is given whole has the section, even if nothing is in it.
-            parts.append((b'"account_data"', data if data is not None else events_json([])))
+        if data is not None:
+            parts.append((b'"account_data"', data))
         counted = news is not None and work.membership.room_id in news.unread
         if not parts and not counted:
             return None

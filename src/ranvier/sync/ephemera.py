@@ -95,6 +95,11 @@ class Ephemera:
                 and wanted.wants(row.type, None, {})
             ):
                 found.setdefault(row.room_id, []).append(_data_event(row.type, row.content))
+        if news is None:
+            # COMPAT(complement): what is given whole has the section, also if nothing is in it.
+            for room_id in room_ids:
+                if wanted.wants_room(room_id):
+                    found.setdefault(room_id, [])
         return {room_id: events_json(events) for room_id, events in found.items()}
 
     async def global_account_data(self, request: SyncRequest, news: News | None) -> bytes | None:
