@@ -42,6 +42,7 @@ from ranvier.rooms.relations import Relations
 from ranvier.rooms.reports import Reports
 from ranvier.rooms.resolving import Resolving
 from ranvier.rooms.search import Searching
+from ranvier.rooms.resolving import Resolving
 from ranvier.rooms.sending import Sending
 from ranvier.rooms.servers import Servers
 from ranvier.rooms.shaping import Shapes
