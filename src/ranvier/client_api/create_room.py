@@ -5,11 +5,12 @@ from typing import Any, Literal
 import msgspec
 
 from ranvier.client_api.room_parameters import refuse_guest
+from ranvier.federation.creation import FederatedCreation
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.limits import Limits
 from ranvier.http.request import Request
 from ranvier.protocol.refusal import Refusal
-from ranvier.rooms.creation import Creation, RoomRequest
+from ranvier.rooms.creation import RoomRequest
 
 Preset = Literal["private_chat", "public_chat", "trusted_private_chat"]
 
@@ -32,7 +33,7 @@ class CreateRoom(msgspec.Struct):
 
 
 @endpoint("POST", "/_matrix/client/v3/createRoom")
-async def create_room(request: Request, creation: Creation, limits: Limits) -> Answer:
+async def create_room(request: Request, creation: FederatedCreation, limits: Limits) -> Answer:
     """Make a room."""
     requester = request.requester
     requester.check_not_suspended()

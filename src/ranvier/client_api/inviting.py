@@ -1,17 +1,17 @@
 """Invites of users whose id is known."""
 
 from ranvier.client_api.room_parameters import read_target, refuse_guest
+from ranvier.federation.memberships import FederatedMemberships
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.limits import Limits
 from ranvier.http.request import Request
 from ranvier.protocol.refusal import Refusal
-from ranvier.rooms.membership import Memberships
 
 _THIRD_PARTY = frozenset({"id_server", "id_access_token", "medium", "address"})
 
 
 @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/invite", rate_limit="invites_per_issuer")
-async def invite_user(request: Request, memberships: Memberships, limits: Limits) -> Answer:
+async def invite_user(request: Request, memberships: FederatedMemberships, limits: Limits) -> Answer:
     """Invite a user to the room."""
     requester = request.requester
     requester.check_not_suspended()

@@ -1,16 +1,17 @@
 """Joining rooms."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from ranvier.client_api.room_parameters import servers_of
+from ranvier.federation.memberships import FederatedMemberships
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.limits import Limits
 from ranvier.http.request import Request
 from ranvier.protocol.refusal import Refusal, forbidden
 from ranvier.rooms.aliases import Aliases
-from ranvier.rooms.membership import Memberships
 
 _OWN = frozenset({"reason", "third_party_signed", "membership"})
 
@@ -23,19 +24,23 @@ class Join(msgspec.Struct):
 
 
 @endpoint("POST", "/_matrix/client/v3/join/{roomIdOrAlias}", rate_limit="joins_local")
-async def join_room(request: Request, memberships: Memberships, aliases: Aliases, limits: Limits) -> Answer:
+async def join_room(
+    request: Request, memberships: FederatedMemberships, aliases: Aliases, limits: Limits
+) -> Answer:
     """Join a room by its id or alias."""
     target = await aliases.resolve(request.parameters["roomIdOrAlias"], servers_of(request))
-    return await _join(request, target.room_id, memberships, limits)
+    return await _join(request, target.room_id, target.servers, memberships, limits)
 
 
 @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/join", rate_limit="joins_local")
-async def join_room_by_id(request: Request, memberships: Memberships, limits: Limits) -> Answer:
+async def join_room_by_id(request: Request, memberships: FederatedMemberships, limits: Limits) -> Answer:
     """Join a room by its id."""
-    return await _join(request, request.parameters["roomId"], memberships, limits)
+    return await _join(request, request.parameters["roomId"], [], memberships, limits)
 
 
-async def _join(request: Request, room_id: str, memberships: Memberships, limits: Limits) -> Answer:
+async def _join(
+    request: Request, room_id: str, via: Sequence[str], memberships: FederatedMemberships, limits: Limits
+) -> Answer:
     requester = request.requester
     requester.check_not_suspended()
     body = request.read(Join, optional=True)
@@ -46,6 +51,7 @@ async def _join(request: Request, room_id: str, memberships: Memberships, limits
         await memberships.join(
             requester.user_id,
             room_id,
+            via,
             reason=body.reason,
             content=further or None,
             is_guest=requester.is_guest,

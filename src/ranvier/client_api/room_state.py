@@ -1,18 +1,22 @@
 """State events, written."""
 
 from ranvier.client_api.delayed_events import schedule
+from ranvier.federation.memberships import FederatedMemberships
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.limits import Limits
 from ranvier.http.request import Request
 from ranvier.rooms.delayed_events import DelayedEvents
 from ranvier.rooms.heads import MEMBER
-from ranvier.rooms.membership import Memberships
 from ranvier.rooms.sending import Sending
 
 
 @endpoint("PUT", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}")
 async def set_room_state_with_key(
-    request: Request, sending: Sending, memberships: Memberships, delayed: DelayedEvents, limits: Limits
+    request: Request,
+    sending: Sending,
+    memberships: FederatedMemberships,
+    delayed: DelayedEvents,
+    limits: Limits,
 ) -> Answer:
     """Set the state of a key; what would change nothing is answered with the event that stands."""
     requester = request.requester

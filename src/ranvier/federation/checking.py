@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ranvier.federation.afar import Afar
+from ranvier.federation.peers import Peers
 from ranvier.protocol.events import BadEvent, Event, parse
+from ranvier.protocol.identifiers import server_name_of
 from ranvier.protocol.refusal import Refusal
-from ranvier.protocol.server_acl import may_take_part
+from ranvier.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from ranvier.remote.verifying import Verifying
-from ranvier.rooms.heads import Heads, Room
-from ranvier.rooms.servers import Servers
+from ranvier.rooms.heads import Room
 from ranvier.store import inbox as store
 from ranvier.store.database import Database
 
@@ -35,14 +37,11 @@ class Checked:
 class Checking:
     """Checks PDUs by room."""
 
-    def __init__(
-        self, server_name: str, database: Database, heads: Heads, servers: Servers, verifying: Verifying
-    ) -> None:
-        self._server_name = server_name
+    def __init__(self, database: Database, peers: Peers, verifying: Verifying, afar: Afar) -> None:
         self._database = database
-        self._heads = heads
-        self._servers = servers
+        self._peers = peers
         self._verifying = verifying
+        self._afar = afar
 
     async def check(self, origin: str, pdus: Sequence[Pdu]) -> Checked:
         """What may be used of the PDUs that `origin` sends.
@@ -51,26 +50,27 @@ class Checking:
         """
         checked = Checked()
         for room_id, of_room in _by_room(pdus).items():
-            room = await self._heads.get(room_id)
-            refused = await self._refused(origin, room)
-            if room is None or refused is not None:
+            room = await self._peers.own_room(room_id)
+            if room is None:
                 for pdu in of_room:
-                    _note(checked, _name_of(pdu, room), refused)
+                    await self._turn_away(origin, pdu, checked)
+                continue
+            refused = await self._refused(origin, room)
+            if refused is not None:
+                for pdu in of_room:
+                    _note(checked, _name_of(pdu, room.version), refused)
                 continue
             for pdu, outcome in zip(of_room, await self._verifying.check(of_room, room.version), strict=True):
                 if isinstance(outcome, Event):
                     _note(checked, outcome.event_id, None)
                     checked.events.append((room, outcome))
                 else:
-                    _note(checked, _name_of(pdu, room), str(outcome))
+                    _note(checked, _name_of(pdu, room.version), str(outcome))
         return checked
 
-    async def _refused(self, origin: str, room: Room | None) -> str | None:
+    async def _refused(self, origin: str, room: Room) -> str | None:
         """Why no event of the room is taken from this origin; None if events are."""
-        if room is None or self._server_name not in await self._servers.in_room(room):
-            return "This server is not in that room."
-        acl = room.head.get("m.room.server_acl") if room.head is not None else None
-        if not may_take_part(origin, acl.event if acl is not None else None):
+        if not self._peers.lets_in(origin, room):
             return "The room's server ACL keeps your server out."
         if await store.waiting(self._database, room.nid, MOST_WAITING) >= MOST_WAITING:
             raise Refusal(
@@ -79,6 +79,24 @@ class Checking:
                 retry_after_ms=_LATER_MS,
             )
         return None
+
+    async def _turn_away(self, origin: str, pdu: Pdu, checked: Checked) -> None:
+        """Of a room that this server is not in, the end of an invite or a knock is all that concerns it."""
+        user_id, room_id = pdu.get("state_key"), pdu.get("room_id")
+        invitation = None
+        if pdu.get("type") == "m.room.member" and isinstance(user_id, str) and isinstance(room_id, str):
+            invitation = await self._afar.invitation(user_id, room_id)
+        if invitation is None:
+            _note(checked, _name_of(pdu, None), "This server is not in that room.")
+            return
+        version = ROOM_VERSIONS[invitation.room_version]
+        event = (await self._verifying.check([pdu], version))[0]
+        if isinstance(event, BadEvent):
+            _note(checked, _name_of(pdu, version), str(event))
+            return
+        if event.content.get("membership") in ("leave", "ban") and server_name_of(event.sender) == origin:
+            await self._afar.turn_away(event)
+        _note(checked, event.event_id, None)
 
 
 def _by_room(pdus: Sequence[Pdu]) -> dict[str, list[Pdu]]:
@@ -91,11 +109,11 @@ def _by_room(pdus: Sequence[Pdu]) -> dict[str, list[Pdu]]:
     return rooms
 
 
-def _name_of(pdu: Pdu, room: Room | None) -> str | None:
+def _name_of(pdu: Pdu, version: RoomVersion | None) -> str | None:
     """The id of a PDU that is not taken, as far as one can say it."""
-    if room is not None:
+    if version is not None:
         try:
-            return parse(pdu, room.version).event_id
+            return parse(pdu, version).event_id
         except BadEvent:
             pass
     event_id = pdu.get("event_id")

@@ -12,19 +12,36 @@ from ranvier.rooms.servers import Servers
 class Peers:
     """Opens rooms to other servers."""
 
-    def __init__(self, heads: Heads, servers: Servers) -> None:
+    def __init__(self, server_name: str, heads: Heads, servers: Servers) -> None:
+        self.server_name = server_name
         self._heads = heads
         self._servers = servers
 
     async def known_room(self, origin: str, room_id: str) -> Room:
         """The room, for a server that need not be in it. Raises `Refusal`."""
-        room = await self._heads.get(room_id) if room_id.startswith("!") else None
-        if room is None or room.head is None:
-            raise not_found(f"This server knows no room {room_id[:255]}.")
-        acl = room.head.get("m.room.server_acl")
-        if not may_take_part(origin, acl.event if acl is not None else None):
+        room = await self.own_room(room_id)
+        if room is None:
+            raise not_found(f"This server is not in the room {room_id[:255]}.")
+        if not self.lets_in(origin, room):
             raise forbidden("The room's server ACL keeps your server out.")
         return room
+
+    @staticmethod
+    def lets_in(origin: str, room: Room) -> bool:
+        """Whether the room's server ACL lets a server take part."""
+        acl = room.head.get("m.room.server_acl") if room.head is not None else None
+        return may_take_part(origin, acl.event if acl is not None else None)
+
+    async def own_room(self, room_id: str) -> Room | None:
+        """The room, if any user of this server is in it."""
+        room = await self._heads.get(room_id) if room_id.startswith("!") else None
+        if room is None or self.server_name not in await self._servers.in_room(room):
+            return None
+        return room
+
+    async def others_in(self, room: Room) -> list[str]:
+        """The other servers in a room, in a settled order."""
+        return sorted(await self._servers.in_room(room) - {self.server_name})
 
     async def shared_room(self, origin: str, room_id: str) -> Room:
         """The room, for a server that is in it. Raises `Refusal`."""

@@ -96,11 +96,11 @@ class Creation:
     async def create(self, request: RoomRequest, also: Also | None = None) -> Room:
         """Make the room; answers it once everything about it is durable.
 
-        `also` writes more in the same transaction.
+        `also` writes more in the same transaction. Those on other servers who shall be invited are still to be.
         """
         version = self.version_named(request.version or self._defaults.version)
         alias = self._alias(request.alias_localpart)
-        _check_invites(request, self._server_name)
+        _check_invites(request)
         drafts = await self._drafts(request, version, alias)
 
         async def write(transaction: Transaction, room: Room) -> None:
@@ -175,6 +175,9 @@ class Creation:
         state = self._state(request, alias)
         drafts += [Draft(creator, kind, content, key) for (kind, key), content in state.items()]
         for invitee in dict.fromkeys(request.invite):
+            if server_name_of(invitee) != self._server_name:
+                # Their server has to sign the invite: that comes once there is a room.
+                continue
             content = {"membership": "invite", **await self._profiles.of_invited(invitee)}
             if request.is_direct:
                 content["is_direct"] = True
@@ -212,17 +215,13 @@ class Creation:
         return state
 
 
-def _check_invites(request: RoomRequest, server_name: str) -> None:
+def _check_invites(request: RoomRequest) -> None:
     if len(request.invite) > MAX_INVITES:
         raise invalid_param(f"At most {MAX_INVITES} users can be invited while making a room.")
     for user_id in request.invite:
         check_user(user_id, "invite")
         if user_id == request.creator:
             raise invalid_param("Who makes a room is in it, and can't be invited.")
-        if server_name_of(user_id) != server_name:
-            raise Refusal(
-                "M_UNKNOWN", f"{user_id} is on another server, which this server does not talk to yet."
-            )
 
 
 def check_user(user_id: object, key: str) -> None:

@@ -8,14 +8,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ranvier.protocol.identifiers import BadIdentifier, check_user_id, server_name_of
-from ranvier.protocol.join_rules import allowed_rooms, is_restricted
+from ranvier.protocol.identifiers import BadIdentifier, check_user_id
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal
 from ranvier.rooms.guests import takes_guests
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
-from ranvier.rooms.powers import powers_of
 from ranvier.rooms.profiles import MemberProfiles
+from ranvier.rooms.restrictions import AUTHORISER, Restrictions
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.events import StoredEvent
@@ -23,7 +22,6 @@ from ranvier.store.log import Kind
 from ranvier.store.writer import Writer
 
 _AT_ONCE: Final = 64
-_AUTHORISER: Final = "join_authorised_via_users_server"
 
 
 class Memberships:
@@ -37,6 +35,7 @@ class Memberships:
         heads: Heads,
         appending: Appending,
         profiles: MemberProfiles,
+        restrictions: Restrictions,
         *,
         leaving_forgets: bool = False,
     ) -> None:
@@ -46,6 +45,7 @@ class Memberships:
         self._heads = heads
         self._appending = appending
         self._profiles = profiles
+        self._restrictions = restrictions
         self._leaving_forgets = leaving_forgets
 
     async def join(
@@ -65,21 +65,40 @@ class Memberships:
         standing = head.state.get((MEMBER, user_id))
         if standing is not None and _membership(head, user_id) == "join" and content is None:
             return standing.event.event_id
-        joined: dict[str, Any] = {**await self._profiles.of(user_id), **(content or {}), "membership": "join"}
-        joined.pop(_AUTHORISER, None)
+        joined = await self.own_content(user_id, "join", content)
         if is_guest:
             _refuse_guest(head)
             joined["kind"] = "guest"
-        authoriser = await self._authoriser(room, head, user_id)
+        authoriser = await self._restrictions.authoriser(room, head, user_id)
         if authoriser is not None:
-            joined[_AUTHORISER] = authoriser
+            joined[AUTHORISER] = authoriser
         return await self._change(room, user_id, user_id, joined, reason)
+
+    async def own_content(
+        self,
+        user_id: str,
+        membership: str,
+        content: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        """The content of a membership that a user gives themselves: their profile, and what else it shall say."""
+        said = {**await self._profiles.of(user_id), **(content or {}), "membership": membership}
+        said.pop(AUTHORISER, None)
+        if reason is not None:
+            said["reason"] = reason
+        return said
 
     async def invite(
         self, sender: str, room_id: str, target: str, *, reason: str | None = None, is_direct: bool = False
     ) -> str:
         """Invite a user of this server. One who is invited already gets the newer invite."""
-        self._refuse_remote(target)
+        room, content = await self.invite_content(sender, room_id, target, reason=reason, is_direct=is_direct)
+        return await self._change(room, sender, target, content, None)
+
+    async def invite_content(
+        self, sender: str, room_id: str, target: str, *, reason: str | None = None, is_direct: bool = False
+    ) -> tuple[Room, dict[str, Any]]:
+        """The room, and what the invite of a user of any server says. Raises `Refusal` if they can't be invited."""
         room, head = await self._room(room_id, [sender, target])
         self._refuse_outsider(head, sender, room_id)
         standing = _membership(head, target)
@@ -88,7 +107,9 @@ class Memberships:
         content = {"membership": "invite", **await self._profiles.of_invited(target)}
         if is_direct:
             content["is_direct"] = True
-        return await self._change(room, sender, target, content, reason)
+        if reason is not None:
+            content["reason"] = reason
+        return room, content
 
     async def knock(
         self,
@@ -103,7 +124,7 @@ class Memberships:
         standing = head.state.get((MEMBER, user_id))
         if standing is not None and _stands(standing, "knock", reason):
             return standing.event.event_id
-        knocking = {**await self._profiles.of(user_id), **(content or {}), "membership": "knock"}
+        knocking = await self.own_content(user_id, "knock", content)
         return await self._change(room, user_id, user_id, knocking, reason)
 
     async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> str:
@@ -115,9 +136,13 @@ class Memberships:
         if standing is None:
             raise forbidden(f"You are not in the room {room_id}, nor invited to it.")
         event_id = await self._change(room, user_id, user_id, {"membership": "leave"}, reason)
+        await self.after_leaving(user_id, room_id)
+        return event_id
+
+    async def after_leaving(self, user_id: str, room_id: str) -> None:
+        """A user has left a room: forget it, where the configuration says so."""
         if self._leaving_forgets:
             await self.forget(user_id, room_id)
-        return event_id
 
     async def kick(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> str:
         """Make another user leave, or take back their invite or knock."""
@@ -163,9 +188,8 @@ class Memberships:
         if target != sender:
             self._refuse_outsider(head, sender, room_id)
         if membership == "invite":
-            self._refuse_remote(target)
             content = {**await self._profiles.of_invited(target), **content}
-        content.pop(_AUTHORISER, None)
+        content.pop(AUTHORISER, None)
         return await self._append(room, Draft(sender, MEMBER, content, target, unless_same=True))
 
     async def forget(self, user_id: str, room_id: str) -> None:
@@ -200,7 +224,7 @@ class Memberships:
         if standing is None or _membership(head, user_id) != "join":
             return
         content = {**standing.event.content, **changed}
-        content.pop(_AUTHORISER, None)
+        content.pop(AUTHORISER, None)
         content = {key: value for key, value in content.items() if value is not None}
         # A room that forbids it (for a power level, say) keeps the old name; the others follow.
         with contextlib.suppress(Refusal):
@@ -222,37 +246,9 @@ class Memberships:
     async def _append(self, room: Room, draft: Draft) -> str:
         return (await self._appending.append(Proposal(room, [draft])))[0]
 
-    async def _authoriser(self, room: Room, head: Head, user_id: str) -> str | None:
-        """For a restricted room, a user of this server who may let in one who is in an allowed room."""
-        rules = head.content("m.room.join_rules")
-        if not is_restricted(rules, room.version):
-            return None
-        if _membership(head, user_id) in ("join", "invite", "ban"):
-            return None
-        for room_id in allowed_rooms(rules):
-            standing = await store.membership(self._database, user_id, room_id)
-            if standing is not None and standing.membership == "join":
-                return await self._may_invite(room, head)
-        raise forbidden("You are in none of the rooms whose members may join this one.")
-
-    async def _may_invite(self, room: Room, head: Head) -> str:
-        power = powers_of(head)
-        members = await store.members(self._database, room.nid, "join")
-        local = [member for member in members if server_name_of(member) == self._server_name]
-        best = max(local, key=lambda member: (power.of_user(member), member), default=None)
-        if best is None or power.of_user(best) < power.invite:
-            raise Refusal("M_UNABLE_TO_GRANT_JOIN", "Nobody on this server may let you into this room.")
-        return best
-
     def _refuse_outsider(self, head: Head, sender: str, room_id: str) -> None:
         if _membership(head, sender) != "join":
             raise forbidden(f"You are not in the room {room_id}.")
-
-    def _refuse_remote(self, user_id: str) -> None:
-        if server_name_of(user_id) != self._server_name:
-            raise Refusal(
-                "M_UNKNOWN", f"{user_id} is on another server, which this server does not talk to yet."
-            )
 
 
 def _membership(head: Head, user_id: str) -> str | None:

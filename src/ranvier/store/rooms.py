@@ -29,7 +29,10 @@ class HeadRow:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A user's membership of a room. `event` is its number, 0 for rooms that this server is not in."""
+    """A user's membership of a room. `event` and `room` are numbers, both 0 for rooms that this server is not in.
+
+    There `stripped_state` is what it was told: the room's face, or the event that ended an invite or a knock.
+    """
 
     user_id: str
     room_id: str
@@ -39,6 +42,11 @@ class Membership:
     sender: str
     forgotten: bool
     stripped_state: list[dict[str, Any]] | None
+
+    @property
+    def is_afar(self) -> bool:
+        """Whether this server is not in the room, so that the membership is all that it knows of it."""
+        return self.room == 0
 
 
 async def insert_room(transaction: Transaction, room: RoomRow) -> None:

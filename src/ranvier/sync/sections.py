@@ -176,6 +176,10 @@ class RoomSections:
         """What one who knocks sees of a room."""
         return object_json([(b'"knock_state"', _stripped(membership))])
 
+    def turned_away(self, membership: Membership) -> bytes:
+        """What one sees of a room on other servers whose invite, or knock, came to nothing: the last of it."""
+        return orjson.dumps({"timeline": {"events": membership.stripped_state or [], "limited": False}})
+
 
 def _add_changes(gathered: Gathered, state: State, until: int) -> None:
     """What the events changed up to a version, and what those changed after it that the timeline does not show."""

@@ -1,0 +1,161 @@
+"""Coming and going, wherever the room is: here, or with other servers' help.
+
+Source: Client-Server API, "Room membership"; Server-Server API, "Joining Rooms" and what follows it.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ranvier.federation.afar import Afar
+from ranvier.federation.directory import RemoteAliases
+from ranvier.federation.inviting import Inviting
+from ranvier.federation.joining import Joining
+from ranvier.federation.peers import Peers
+from ranvier.protocol.identifiers import is_user_id_shaped, is_valid_server_name, server_name_of
+from ranvier.protocol.refusal import Refusal, invalid_param
+from ranvier.rooms.heads import Room
+from ranvier.rooms.membership import Memberships
+
+MAX_VIA: Final = 10
+_ELSEWHERE: Final = frozenset({"M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
+"""Refusals of a restricted join that another server of the room may not share."""
+
+
+class FederatedMemberships:
+    """What the client API asks for when a user joins, knocks, leaves, or invites somebody."""
+
+    def __init__(
+        self,
+        local: Memberships,
+        peers: Peers,
+        joining: Joining,
+        afar: Afar,
+        inviting: Inviting,
+        aliases: RemoteAliases,
+    ) -> None:
+        self._local = local
+        self._peers = peers
+        self._joining = joining
+        self._afar = afar
+        self._inviting = inviting
+        self._aliases = aliases
+        self._entering: dict[str, asyncio.Lock] = {}
+
+    async def resolve(self, room_id_or_alias: str, via: Sequence[str]) -> tuple[str, list[str]]:
+        """The room's id, and the servers that may help to get in."""
+        named = list(dict.fromkeys(name for name in via if is_valid_server_name(name)))[:MAX_VIA]
+        alias = room_id_or_alias
+        if alias.startswith("#") and ":" in alias and server_name_of(alias) != self._peers.server_name:
+            room_id, servers = await self._aliases.resolve(alias)
+            return room_id, list(dict.fromkeys([*named, *servers]))
+        return await self._local.resolve(room_id_or_alias), named
+
+    async def join(
+        self,
+        user_id: str,
+        room_id: str,
+        via: Sequence[str],
+        *,
+        reason: str | None = None,
+        content: Mapping[str, Any] | None = None,
+        is_guest: bool = False,
+    ) -> None:
+        """Join a room; the first of this server's users gets in through another server. Raises `Refusal`."""
+        # Two who join at once would have the room made twice.
+        lock = self._entering.setdefault(room_id, asyncio.Lock())
+        try:
+            async with lock:
+                room = await self._peers.own_room(room_id)
+                if room is None:
+                    await self._enter(user_id, room_id, via, reason, content, is_guest)
+                    return
+        finally:
+            if not lock.locked():
+                self._entering.pop(room_id, None)
+        try:
+            await self._local.join(user_id, room_id, reason=reason, content=content, is_guest=is_guest)
+        except Refusal as refusal:
+            if refusal.errcode not in _ELSEWHERE:
+                raise
+            await self._be_let_in(room, user_id, via, reason, content, refusal)
+
+    async def _enter(
+        self,
+        user_id: str,
+        room_id: str,
+        via: Sequence[str],
+        reason: str | None,
+        content: Mapping[str, Any] | None,
+        is_guest: bool,
+    ) -> None:
+        if is_guest:
+            raise Refusal("M_GUEST_ACCESS_FORBIDDEN", "Guests can only join rooms that this server is in.")
+        invitation = await self._afar.invitation(user_id, room_id)
+        known = [invitation.via] if invitation is not None else []
+        joined = await self._local.own_content(user_id, "join", content, reason)
+        await self._joining.enter(user_id, room_id, self._candidates(room_id, [*via, *known]), joined)
+
+    async def _be_let_in(
+        self,
+        room: Room,
+        user_id: str,
+        via: Sequence[str],
+        reason: str | None,
+        content: Mapping[str, Any] | None,
+        refusal: Refusal,
+    ) -> None:
+        others = await self._peers.others_in(room)
+        servers = [*(name for name in via if name in others), *others]
+        if not servers:
+            raise refusal
+        joined = await self._local.own_content(user_id, "join", content, reason)
+        await self._joining.be_let_in(room, user_id, list(dict.fromkeys(servers)), joined)
+
+    async def knock(
+        self, user_id: str, room_id: str, via: Sequence[str], *, reason: str | None = None
+    ) -> None:
+        """Knock at a room. Raises `Refusal`."""
+        if await self._peers.own_room(room_id) is not None:
+            await self._local.knock(user_id, room_id, reason=reason)
+            return
+        content = await self._local.own_content(user_id, "knock", None, reason)
+        await self._afar.knock(user_id, room_id, self._candidates(room_id, via), content)
+
+    async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> None:
+        """Leave a room, reject an invite, take back a knock. Raises `Refusal`."""
+        invitation = await self._afar.invitation(user_id, room_id)
+        if invitation is None or await self._peers.own_room(room_id) is not None:
+            await self._local.leave(user_id, room_id, reason=reason)
+            return
+        content = {"membership": "leave", **({"reason": reason} if reason is not None else {})}
+        await self._afar.withdraw(invitation, content)
+        await self._local.after_leaving(user_id, room_id)
+
+    async def invite(
+        self, sender: str, room_id: str, target: str, *, reason: str | None = None, is_direct: bool = False
+    ) -> str:
+        """Invite a user of any server; answers the invite's id. Raises `Refusal`."""
+        if ":" not in target:
+            raise invalid_param("A user ID has a server name.")
+        if server_name_of(target) == self._peers.server_name:
+            return await self._local.invite(sender, room_id, target, reason=reason, is_direct=is_direct)
+        room, content = await self._local.invite_content(
+            sender, room_id, target, reason=reason, is_direct=is_direct
+        )
+        return await self._inviting.invite(room, sender, target, content)
+
+    async def set(
+        self, sender: str, room_id: str, target: str, content: dict[str, Any], *, is_guest: bool = False
+    ) -> str:
+        """Set a membership with this content, as a state event of the client's own; answers the event's id."""
+        is_invite = content.get("membership") == "invite" and is_user_id_shaped(target) and not is_guest
+        if is_invite and server_name_of(target) != self._peers.server_name:
+            room, invite = await self._local.invite_content(sender, room_id, target)
+            return await self._inviting.invite(room, sender, target, {**content, **invite})
+        return await self._local.set(sender, room_id, target, content, is_guest=is_guest)
+
+    def _candidates(self, room_id: str, named: Sequence[str]) -> list[str]:
+        """The servers that may help, those that were named first."""
+        makers = [server_name_of(room_id)] if ":" in room_id else []
+        return [name for name in dict.fromkeys([*named, *makers]) if name != self._peers.server_name]
