@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from ranvier.encryption.device_lists import DeviceLists
-from ranvier.encryption.keys import Keys
+from ranvier.encryption.keys import DEFAULT_TIMEOUT_S, Keys
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
 from ranvier.protocol.refusal import forbidden
@@ -22,10 +22,12 @@ class _Upload(msgspec.Struct):
 
 class _Query(msgspec.Struct):
     device_keys: dict[str, list[str]]
+    timeout: int | None = None
 
 
 class _Claim(msgspec.Struct):
     one_time_keys: dict[str, dict[str, str]]
+    timeout: int | None = None
 
 
 @endpoint("POST", "/_matrix/client/v3/keys/upload")
@@ -48,13 +50,15 @@ async def upload_keys(request: Request, keys: Keys) -> Answer:
 @endpoint("POST", "/_matrix/client/v3/keys/query", body_limit=_LARGE)
 async def query_keys(request: Request, keys: Keys) -> Answer:
     """Look up users' devices and their keys."""
-    return await keys.query(request.requester.user_id, request.read(_Query).device_keys)
+    asked = request.read(_Query)
+    return await keys.query(request.requester.user_id, asked.device_keys, _seconds(asked.timeout))
 
 
 @endpoint("POST", "/_matrix/client/v3/keys/claim", body_limit=_LARGE)
 async def claim_keys(request: Request, keys: Keys) -> Answer:
     """Take one-time keys of devices."""
-    return await keys.claim(request.read(_Claim).one_time_keys)
+    asked = request.read(_Claim)
+    return await keys.claim(asked.one_time_keys, _seconds(asked.timeout))
 
 
 @endpoint("GET", "/_matrix/client/v3/keys/changes")
@@ -64,3 +68,8 @@ async def get_keys_changes(request: Request, device_lists: DeviceLists) -> Answe
     tokens.parse(request.query_required("to"))
     changed, left = await device_lists.changes(request.requester.user_id, token.generation, token.position)
     return {"changed": sorted(changed), "left": sorted(left)}
+
+
+def _seconds(timeout: int | None) -> float:
+    """How long the client waits for other servers, which it says in milliseconds."""
+    return DEFAULT_TIMEOUT_S if timeout is None else max(0, timeout) / 1000

@@ -7,6 +7,7 @@ import orjson
 
 from ranvier.encryption import key_forms
 from ranvier.encryption.key_views import View
+from ranvier.encryption.remote_keys import MAX_TIMEOUT_S, RemoteKeys
 from ranvier.protocol.identifiers import server_name_of
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param
 from ranvier.store import cross_signing, device_keys, one_time_keys, tuples
@@ -14,6 +15,8 @@ from ranvier.store.database import Database, Transaction
 from ranvier.store.one_time_keys import KeyRow, Wanted
 from ranvier.store.writer import Writer
 
+DEFAULT_TIMEOUT_S = 10.0
+"""How long other servers are waited for if the client says nothing."""
 _USERS = 10_000
 _CLAIMS = 10_000
 _CLAIMED_KEPT_MS = 7 * 24 * 60 * 60 * 1000
@@ -22,7 +25,15 @@ _CLAIMED_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 class Keys:
     """Device keys, one-time keys and fallback keys. `now` is the time in milliseconds since the epoch."""
 
-    def __init__(self, database: Database, writer: Writer, server_name: str, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        remote: RemoteKeys,
+        server_name: str,
+        now: Callable[[], int],
+    ) -> None:
+        self._remote = remote
         self._database = database
         self._writer = writer
         self._server_name = server_name
@@ -63,18 +74,23 @@ class Keys:
 
         return await self._writer.run(write)
 
-    async def query(self, viewer: str, wanted: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def query(
+        self, viewer: str, wanted: Mapping[str, Sequence[str]], timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> dict[str, Any]:
         """Device and cross-signing keys of users, as `viewer` may see them; an empty list means all devices.
 
-        Users of other servers are named under `failures` by their server: there is no way to ask it.
+        Servers that can't be asked within the time are named under `failures`.
         """
         key_forms.check_users(wanted)
         if len(wanted) > _USERS:
             raise Refusal("M_TOO_LARGE", f"At most {_USERS} users can be looked up at once.")
-        local, failures = self._split(wanted)
+        local, afar = self._split(wanted)
+        remote = await self._remote.query(
+            {user: wanted[user] for user in afar}, min(timeout_s, MAX_TIMEOUT_S)
+        )
         async with self._database.snapshot() as reader:
             owned = await device_keys.read_device_keys(reader, local)
-            signing = await cross_signing.read_cross_signing_keys(reader, local)
+            signing = await cross_signing.read_cross_signing_keys(reader, [*local, *afar])
             names = await device_keys.read_devices(reader, local)
             targets = [(user, device) for user in owned for device in owned[user]]
             targets += [(user, row.public_key) for user in signing for row in signing[user].values()]
@@ -90,14 +106,16 @@ class Keys:
             for user in local
         }
         return {
-            "device_keys": found,
-            "failures": failures,
-            "master_keys": view.cross_signing("master"),
-            "self_signing_keys": view.cross_signing("self_signing"),
+            "device_keys": found | remote.keys,
+            "failures": remote.failures,
+            "master_keys": remote.master_keys | view.cross_signing("master"),
+            "self_signing_keys": remote.self_signing_keys | view.cross_signing("self_signing"),
             "user_signing_keys": view.cross_signing("user_signing"),
         }
 
-    async def claim(self, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    async def claim(
+        self, wanted: Mapping[str, Mapping[str, str]], timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> dict[str, Any]:
         """One one-time key of each user's device for the algorithm that is named, else its fallback key.
 
         A key is given out at most once, and answered after that is durable.
@@ -105,7 +123,7 @@ class Keys:
         key_forms.check_users(wanted)
         if sum(map(len, wanted.values())) > _CLAIMS:
             raise Refusal("M_TOO_LARGE", f"At most {_CLAIMS} keys can be claimed at once.")
-        local, failures = self._split(wanted)
+        local, afar = self._split(wanted)
         names = [(user, device, algorithm) for user in local for device, algorithm in wanted[user].items()]
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for portion in tuples.slices(names):
@@ -113,7 +131,10 @@ class Keys:
             for (user, device, _), row in claimed.items():
                 key = {f"{row.algorithm}:{row.key_id}": orjson.loads(row.key)}
                 found.setdefault(user, {})[device] = key
-        return {"one_time_keys": found, "failures": failures}
+        remote = await self._remote.claim(
+            {user: wanted[user] for user in afar}, min(timeout_s, MAX_TIMEOUT_S)
+        )
+        return {"one_time_keys": found | remote.keys, "failures": remote.failures}
 
     async def _claim(self, names: Sequence[Wanted]) -> dict[Wanted, KeyRow]:
         now = self._now()
@@ -128,19 +149,10 @@ class Keys:
 
         return await self._writer.run(write)
 
-    def _split(self, user_ids: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        """The users of this server, and the failures that stand for the others."""
-        local, failures = [], {}
-        for user_id in user_ids:
-            server_name = server_name_of(user_id)
-            if server_name == self._server_name:
-                local.append(user_id)
-            else:
-                failures[server_name] = {
-                    "status": 503,
-                    "message": "This server does not reach other servers.",
-                }
-        return local, failures
+    def _split(self, user_ids: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """The users of this server, and those of others."""
+        local = [user_id for user_id in user_ids if server_name_of(user_id) == self._server_name]
+        return local, [user_id for user_id in user_ids if server_name_of(user_id) != self._server_name]
 
 
 async def _keep_identity(transaction: Transaction, user_id: str, device_id: str, keys: str) -> None:

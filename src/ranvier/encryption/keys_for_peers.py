@@ -1,0 +1,74 @@
+"""Keys of this server's users, as other servers get them.
+
+Source: Server-Server API, "Device Management", "End-to-End Encryption".
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ranvier.encryption.keys import Keys
+from ranvier.protocol.identifiers import BadIdentifier, server_name_of
+from ranvier.protocol.refusal import not_found
+from ranvier.store import accounts
+from ranvier.store import device_keys as store
+from ranvier.store.database import Database
+from ranvier.store.log import read_tip
+
+_NOBODY = ""
+"""Who sees only what a key's owner signed."""
+
+
+class KeysForPeers:
+    """Answers for this server's users alone: of others it has no say."""
+
+    def __init__(self, server_name: str, database: Database, keys: Keys) -> None:
+        self._server_name = server_name
+        self._database = database
+        self._keys = keys
+
+    async def query(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Identity keys of users, of all their devices where none is named, and their cross-signing keys."""
+        found = await self._keys.query(_NOBODY, {user: wanted[user] for user in self._own(wanted)})
+        return {name: found[name] for name in ("device_keys", "master_keys", "self_signing_keys")}
+
+    async def claim(self, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+        """One one-time key of each device, or its fallback key."""
+        found = await self._keys.claim({user: wanted[user] for user in self._own(wanted)})
+        return {"one_time_keys": found["one_time_keys"]}
+
+    async def devices(self, user_id: str) -> dict[str, Any]:
+        """All devices of a user, up to a place in the order of this server's news (`stream_id`).
+
+        The place is read first: what changes meanwhile is told again, which does no harm.
+        """
+        account = await accounts.find(self._database, user_id) if self._own([user_id]) else None
+        if account is None or account.deactivated:
+            raise not_found(f"There is no user {user_id[:255]} on this server.")
+        stream_id = await read_tip(self._database)
+        found = await self._keys.query(_NOBODY, {user_id: []})
+        names = (await store.read_devices(self._database, [user_id])).get(user_id, {})
+        answer: dict[str, Any] = {
+            "user_id": user_id,
+            "stream_id": stream_id,
+            "devices": [
+                {
+                    "device_id": device,
+                    "keys": keys,
+                    **({"device_display_name": names[device]} if names.get(device) else {}),
+                }
+                for device, keys in found["device_keys"].get(user_id, {}).items()
+            ],
+        }
+        for purpose in ("master", "self_signing"):
+            if user_id in found[f"{purpose}_keys"]:
+                answer[f"{purpose}_key"] = found[f"{purpose}_keys"][user_id]
+        return answer
+
+    def _own(self, user_ids: Sequence[str] | Mapping[str, Any]) -> list[str]:
+        return [user_id for user_id in user_ids if self._is_own(user_id)]
+
+    def _is_own(self, user_id: str) -> bool:
+        try:
+            return server_name_of(user_id) == self._server_name
+        except BadIdentifier:
+            return False
