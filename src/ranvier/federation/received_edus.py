@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from ranvier.protocol.refusal import Refusal
 
 Taker = Callable[[str, Mapping[str, Any]], Awaitable[None]]
@@ -26,9 +28,14 @@ class ReceivedEdus:
         for edu in edus:
             kind, content = edu.get("edu_type"), edu.get("content")
             taker = self._takers.get(kind) if isinstance(kind, str) else None
-            if taker is None or not isinstance(content, dict):
+            if taker is None or not isinstance(content, dict) or _holds_null(content):
                 continue
             try:
                 await taker(origin, content)
             except Refusal as refusal:
                 _log.info("an EDU was dropped", extra={"origin": origin, "type": kind, "why": refusal.error})
+
+
+def _holds_null(content: Mapping[str, Any]) -> bool:
+    """Whether there is a U+0000 in it, which no identifier has and no text of the store can hold."""
+    return b"\\u0000" in orjson.dumps(content)
