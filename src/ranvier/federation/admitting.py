@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ranvier.federation.peers import Peers
+from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol import client_format
 from ranvier.protocol.events import BadEvent, Event, cosigned, parse
 from ranvier.protocol.identifiers import BadIdentifier, check_user_id, server_name_of
@@ -37,7 +37,9 @@ class Template:
 class Templates:
     """Makes templates."""
 
-    def __init__(self, peers: Peers, heads: Heads, appending: Appending, restrictions: Restrictions) -> None:
+    def __init__(
+        self, peers: PeerRooms, heads: Heads, appending: Appending, restrictions: Restrictions
+    ) -> None:
         self._peers = peers
         self._heads = heads
         self._appending = appending
@@ -86,7 +88,7 @@ class Admitting:
     def __init__(
         self,
         signer: SigningKey,
-        peers: Peers,
+        peers: PeerRooms,
         heads: Heads,
         verifying: Verifying,
         receiving: Receiving,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ranvier.federation.afar import Afar
-from ranvier.federation.peers import Peers
+from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol.events import BadEvent, Event, parse
 from ranvier.protocol.identifiers import server_name_of
 from ranvier.protocol.refusal import Refusal
@@ -37,7 +37,7 @@ class Checked:
 class Checking:
     """Checks PDUs by room."""
 
-    def __init__(self, database: Database, peers: Peers, verifying: Verifying, afar: Afar) -> None:
+    def __init__(self, database: Database, peers: PeerRooms, verifying: Verifying, afar: Afar) -> None:
         self._database = database
         self._peers = peers
         self._verifying = verifying

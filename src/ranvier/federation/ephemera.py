@@ -6,7 +6,7 @@ Source: Server-Server API, "Typing Notifications", "Receipts".
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from ranvier.federation.peers import Peers
+from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol.identifiers import BadIdentifier, server_name_of
 from ranvier.protocol.refusal import Refusal, bad_json, forbidden
 from ranvier.rooms.heads import MEMBER, Heads, Room
@@ -25,7 +25,7 @@ class RemoteEphemera:
     """Takes units of the types `m.typing` and `m.receipt`."""
 
     def __init__(
-        self, peers: Peers, heads: Heads, typing: Typing, receipts: Receipts, now: Callable[[], int]
+        self, peers: PeerRooms, heads: Heads, typing: Typing, receipts: Receipts, now: Callable[[], int]
     ) -> None:
         self._peers = peers
         self._heads = heads

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ranvier.federation.afar import Afar
-from ranvier.federation.peers import Peers
+from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol import client_format
 from ranvier.protocol.events import BadEvent, Event, cosigned
 from ranvier.protocol.identifiers import server_name_of
@@ -90,7 +90,7 @@ class Invited:
         signer: SigningKey,
         database: Database,
         verifying: Verifying,
-        peers: Peers,
+        peers: PeerRooms,
         profiles: MemberProfiles,
         afar: Afar,
     ) -> None:

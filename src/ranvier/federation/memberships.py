@@ -11,7 +11,7 @@ from ranvier.federation.afar import Afar
 from ranvier.federation.directory import RemoteAliases
 from ranvier.federation.inviting import Inviting
 from ranvier.federation.joining import Joining
-from ranvier.federation.peers import Peers
+from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol.identifiers import is_user_id_shaped, is_valid_server_name, server_name_of
 from ranvier.protocol.refusal import Refusal, invalid_param
 from ranvier.rooms.heads import Room
@@ -28,7 +28,7 @@ class FederatedMemberships:
     def __init__(
         self,
         local: Memberships,
-        peers: Peers,
+        peers: PeerRooms,
         joining: Joining,
         afar: Afar,
         inviting: Inviting,

@@ -6,7 +6,7 @@ Source: Server-Server API, "Retrieving events", "Backfilling and retrieving miss
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ranvier.federation.peers import Peers
+from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol.events import Event
 from ranvier.protocol.refusal import not_found
 from ranvier.rooms.events import Events
@@ -28,7 +28,7 @@ class Serving:
     def __init__(
         self,
         server_name: str,
-        peers: Peers,
+        peers: PeerRooms,
         events: Events,
         history: PeerHistory,
         now: Callable[[], int],

@@ -19,8 +19,10 @@ from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.databases import claim, open_database
 from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
+from ranvier.main.inbound_parts import add_inbound
 from ranvier.main.keys import load_retired_keys, load_signing_keys
 from ranvier.main.media_parts import add_media
+from ranvier.main.membership_parts import add_memberships
 from ranvier.main.parts import Parts
 from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote, own_keys
 from ranvier.main.room_parts import add_rooms
@@ -158,6 +160,9 @@ def _build(
     parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, now))
 
     # federation
+    # federation
+    add_inbound(ground.signing_keys[0], ground.database, ground.writer, parts, now)
+    add_memberships(ground.signing_keys[0], ground.database, parts, now)
     add_sending(ground.server_name, ground.database, ground.writer, parts, now)
 
     # accounts

@@ -6,8 +6,12 @@ from ranvier.encryption.cross_signing import CrossSigning
 from ranvier.encryption.device_lists import DeviceLists
 from ranvier.encryption.key_backups import KeyBackups
 from ranvier.encryption.keys import Keys
+from ranvier.encryption.keys_for_peers import KeysForPeers
+from ranvier.encryption.remote_keys import RemoteKeys
+from ranvier.encryption.remote_lists import RemoteLists
 from ranvier.encryption.to_device import ToDevice
 from ranvier.main.parts import Parts
+from ranvier.remote.client import FederationClient
 from ranvier.store.database import Database
 from ranvier.store.writer import Writer
 
@@ -16,7 +20,10 @@ def add_encryption(
     server_name: str, database: Database, writer: Writer, parts: Parts, now: Callable[[], int]
 ) -> None:
     """Build them."""
-    parts.add(Keys(database, writer, server_name, now))
+    client = parts.get(FederationClient)
+    lists = parts.add(RemoteLists(database, writer, client, now))
+    keys = parts.add(Keys(database, writer, RemoteKeys(database, client, lists), server_name, now))
+    parts.add(KeysForPeers(server_name, database, keys))
     parts.add(CrossSigning(database, writer))
     parts.add(KeyBackups(database, writer))
     parts.add(ToDevice(writer, server_name, now))

@@ -9,7 +9,7 @@ from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.servers import Servers
 
 
-class Peers:
+class PeerRooms:
     """Opens rooms to other servers."""
 
     def __init__(self, server_name: str, heads: Heads, servers: Servers) -> None:
