@@ -38,7 +38,7 @@ class ProfileRules:
     """Which fields users may set, and who may look profiles up.
 
     Without `set_displayname` (`set_avatar_url`) a user may set it once and not change it. `only_shared_rooms` shows
-    profiles only to those who have a room in common.
+    profiles only to those who have a room in common, `told_to_peers` also to other servers.
     """
 
     server_name: str
@@ -46,6 +46,7 @@ class ProfileRules:
     set_avatar_url: bool = True
     need_token: bool = False
     only_shared_rooms: bool = False
+    told_to_peers: bool = True
 
 
 class Profiles:
@@ -70,10 +71,24 @@ class Profiles:
         await self._check_may_see(user_id, requester)
         if server_name != self._rules.server_name:
             return await self._fetch(user_id)
+        return await self._stored(user_id)
+
+    async def _stored(self, user_id: str) -> dict[str, Any]:
         profile = await stored.read(self._database, user_id)
         if not profile and not await accounts.exists(self._database, user_id):
             raise not_found("There is no such user.")
         return profile
+
+    async def tell(self, user_id: str, name: str | None) -> dict[str, Any]:
+        """A local user's profile for another server, or one field of it. Raises `Refusal`."""
+        if not self._rules.told_to_peers:
+            raise forbidden("This server does not tell other servers of its users' profiles.")
+        if _server_name(user_id) != self._rules.server_name:
+            raise not_found("That user is not of this server.")
+        profile = await self._stored(user_id)
+        if name is None:
+            return profile
+        return {name: profile[name]} if name in profile else {}
 
     async def read_field(self, user_id: str, name: str, requester: Requester | None) -> Any:
         """One field; M_NOT_FOUND if it is not set."""

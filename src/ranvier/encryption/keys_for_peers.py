@@ -19,16 +19,19 @@ _NOBODY = ""
 
 
 class KeysForPeers:
-    """Answers for this server's users alone: of others it has no say."""
+    """Answers for this server's users alone: of others it has no say. Names of devices are told if `tells_names`."""
 
-    def __init__(self, server_name: str, database: Database, keys: Keys) -> None:
+    def __init__(
+        self, server_name: str, database: Database, keys: Keys, *, tells_names: bool = False
+    ) -> None:
+        self._tells_names = tells_names
         self._server_name = server_name
         self._database = database
         self._keys = keys
 
     async def query(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Identity keys of users, of all their devices where none is named, and their cross-signing keys."""
-        found = await self._keys.query(_NOBODY, {user: wanted[user] for user in self._own(wanted)})
+        found = await self._query({user: wanted[user] for user in self._own(wanted)})
         return {name: found[name] for name in ("device_keys", "master_keys", "self_signing_keys")}
 
     async def claim(self, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -45,8 +48,8 @@ class KeysForPeers:
         if account is None or account.deactivated:
             raise not_found(f"There is no user {user_id[:255]} on this server.")
         stream_id = await read_tip(self._database)
-        found = await self._keys.query(_NOBODY, {user_id: []})
-        names = (await store.read_devices(self._database, [user_id])).get(user_id, {})
+        found = await self._query({user_id: []})
+        names = await store.read_devices(self._database, [user_id]) if self._tells_names else {}
         answer: dict[str, Any] = {
             "user_id": user_id,
             "stream_id": stream_id,
@@ -54,7 +57,7 @@ class KeysForPeers:
                 {
                     "device_id": device,
                     "keys": keys,
-                    **({"device_display_name": names[device]} if names.get(device) else {}),
+                    **_named(names.get(user_id, {}).get(device)),
                 }
                 for device, keys in found["device_keys"].get(user_id, {}).items()
             ],
@@ -64,6 +67,13 @@ class KeysForPeers:
                 answer[f"{purpose}_key"] = found[f"{purpose}_keys"][user_id]
         return answer
 
+    async def _query(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        found = await self._keys.query(_NOBODY, wanted)
+        for by_device in found["device_keys"].values() if not self._tells_names else ():
+            for keys in by_device.values():
+                keys.pop("unsigned", None)
+        return found
+
     def _own(self, user_ids: Sequence[str] | Mapping[str, Any]) -> list[str]:
         return [user_id for user_id in user_ids if self._is_own(user_id)]
 
@@ -72,3 +82,7 @@ class KeysForPeers:
             return server_name_of(user_id) == self._server_name
         except BadIdentifier:
             return False
+
+
+def _named(name: str | None) -> dict[str, str]:
+    return {"device_display_name": name} if name else {}

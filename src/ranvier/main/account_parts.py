@@ -1,7 +1,6 @@
 """The accounts floor, composed."""
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 from ranvier.accounts.account_data import AccountDatas
 from ranvier.accounts.addresses import Addresses
@@ -27,9 +26,11 @@ from ranvier.accounts.succession import Succession
 from ranvier.accounts.tokens import TokenLifetimes, Tokens
 from ranvier.accounts.user_directory import UserDirectory, UserDirectoryRules
 from ranvier.config import Config
+from ranvier.federation.memberships import FederatedMemberships
+from ranvier.federation.profiles import RemoteProfiles
 from ranvier.http.limits import Limits
 from ranvier.main.parts import Parts
-from ranvier.protocol.refusal import not_found
+from ranvier.remote.client import FederationClient
 from ranvier.rooms.events import Events
 from ranvier.rooms.following import Following
 from ranvier.rooms.heads import Heads
@@ -76,19 +77,15 @@ def add_accounts(
     parts.add(Moderation(config.server.name, database, writer))
     parts.add(AccountDatas(database, writer, parts.get(Preferences).push_rules_json))
     _add_followers(config, database, writer, parts)
-    memberships = parts.get(Memberships)
-    parts.add(Closing(database, writer, memberships.leave))
+    parts.add(Closing(database, writer, parts.get(FederatedMemberships).leave))
     profile_rules = ProfileRules(
         config.server.name,
         config.registration.users_set_displayname,
         config.registration.users_set_avatar_url,
     )
-    parts.add(Profiles(profile_rules, database, writer, memberships.update_profile, _unreachable))
+    remote = RemoteProfiles(parts.get(FederationClient))
+    parts.add(Profiles(profile_rules, database, writer, parts.get(Memberships).update_profile, remote.fetch))
     return tokens
-
-
-async def _unreachable(user_id: str) -> dict[str, Any]:
-    raise not_found(f"{user_id} is of another server, and this one does not speak with others.")
 
 
 def _add_followers(config: Config, database: Database, writer: Writer, parts: Parts) -> None:
