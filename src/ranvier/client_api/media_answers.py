@@ -2,13 +2,13 @@
 
 import re
 from typing import NamedTuple
-from urllib.parse import quote
 
 from ranvier.http.request import Request
 from ranvier.http.response import Response
+from ranvier.http.thumbnail_parameters import thumbnail_parameters
+from ranvier.media.dispositions import content_disposition, thumbnail_disposition
 from ranvier.media.files import Files
 from ranvier.media.repository import OCTETS, Repository, Upload
-from ranvier.media.thumbnail_plans import Box, Method
 from ranvier.media.thumbnails import Thumbnails
 from ranvier.protocol.refusal import Refusal, invalid_param, not_found
 from ranvier.store.media import MediaRow
@@ -16,19 +16,7 @@ from ranvier.store.media import MediaRow
 UPLOAD_BYTES = 1 << 40
 """Of a body at most, before the configuration's own bound."""
 _WAIT_MS = 20_000
-_LARGEST_SIDE = 65_535
 _NAME_BYTES = 255
-
-_INLINE = frozenset(
-    {
-        *("text/css", "text/plain", "text/csv", "application/json", "application/ld+json"),
-        *("image/jpeg", "image/gif", "image/png", "image/apng", "image/webp", "image/avif"),
-        *("video/mp4", "video/webm", "video/ogg", "video/quicktime"),
-        *("audio/mp4", "audio/webm", "audio/aac", "audio/mpeg", "audio/ogg", "audio/wave", "audio/wav"),
-        *("audio/x-wav", "audio/x-pn-wav", "audio/flac", "audio/x-flac"),
-    }
-)
-"""Types that browsers may show by themselves ("Serving inline content")."""
 
 _SAFETY = (
     (
@@ -41,8 +29,6 @@ _SAFETY = (
     (b"referrer-policy", b"no-referrer"),
 )
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
-_PLAIN = re.compile(r"[\x20-\x7e]*\Z")
-_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 
 
 def upload_of(request: Request) -> Upload:
@@ -64,6 +50,7 @@ async def find(request: Request, repository: Repository) -> MediaRow:
         request.parameters["mediaId"],
         authenticated=request.requester_or_none is not None,
         wait_ms=request.query_int("timeout_ms", _WAIT_MS),
+        fetch=request.query_bool("allow_remote", True),
     )
 
 
@@ -73,37 +60,22 @@ async def download(request: Request, repository: Repository, files: Files) -> Re
     if filename is not None and len(filename.encode()) > _NAME_BYTES:
         raise invalid_param(f"The file name has more than {_NAME_BYTES} bytes.")
     row = await find(request, repository)
-    bare = row.content_type.partition(";")[0].strip().lower()
-    disposition = "inline" if bare in _INLINE else "attachment"
-    named = _named(disposition, filename or row.filename)
-    return await _file(request, files, row, row.content_type, named)
+    return await _file(request, files, row, row.content_type, content_disposition(row, filename))
 
 
 async def thumbnail(
     request: Request, repository: Repository, files: Files, thumbnails: Thumbnails
 ) -> Response:
     """A thumbnail of the content that the path names."""
-    for name in ("width", "height"):
-        request.query_required(name)
-    wanted = Box(*(request.query_int(name, 1, least=1, most=_LARGEST_SIDE) for name in ("width", "height")))
-    method = _method(request.query("method"))
-    animated = request.query_bool("animated")
+    wanted, method, animated = thumbnail_parameters(request)
     row = await find(request, repository)
     assert row.sha256 is not None
     made = await thumbnails.get(row.sha256, wanted, method, animated=animated)
-    disposition = _named("inline", f"thumbnail.{_ENDINGS[made.content_type]}")
+    disposition = thumbnail_disposition(made.content_type)
     if made.body is None:
         return await _file(request, files, row, made.content_type, disposition)
     headers = _headers(request, row, made.content_type, disposition)
     return Response(200, made.body, headers)
-
-
-def _method(text: str | None) -> Method:
-    if text is None or text == "scale":
-        return "scale"
-    if text == "crop":
-        return "crop"
-    raise invalid_param("The query parameter 'method' must be 'crop' or 'scale'.")
 
 
 def _headers(
@@ -169,13 +141,3 @@ def _stretch(request: Request, size: int, tag: str) -> _Stretch:
     if length <= 0:
         raise Refusal("M_INVALID_PARAM", f"The file has {size} bytes: there is no such range.", status=416)
     return _Stretch(start, length)
-
-
-def _named(disposition: str, filename: str | None) -> str:
-    """The header `Content-Disposition` (RFC 6266): plain names quoted, others percent-encoded in UTF-8."""
-    if filename is None:
-        return disposition
-    if _PLAIN.match(filename) is not None:
-        escaped = filename.replace("\\", "\\\\").replace('"', '\\"')
-        return f'{disposition}; filename="{escaped}"'
-    return f"{disposition}; filename*=UTF-8''{quote(filename, safe='')}"

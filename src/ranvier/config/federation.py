@@ -44,6 +44,8 @@ def federation_of(values: Values, path_of: Callable[[str], Path]) -> Federation:
         nameservers=values["dns_nameservers"],
         patience=_patience(values["federation"]),
         peer_limit=_peer_limit(values["rc_federation"]),
+        tells_profiles=values["allow_profile_lookup_over_federation"],
+        tells_device_names=values["allow_device_name_lookup_over_federation"],
     )
 
 

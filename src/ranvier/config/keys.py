@@ -584,6 +584,13 @@ FEDERATION = Section(
             False,
             "Answer /.well-known/matrix/server so that other servers come to port 443 of server_name instead of 8448.",
         ),
+        Key("allow_profile_lookup_over_federation", Flag(), True, "Tell other servers users' profiles."),
+        Key(
+            "allow_device_name_lookup_over_federation",
+            Flag(),
+            False,
+            "Tell other servers the names of users' devices.",
+        ),
         Key(
             "federation_domain_whitelist",
             ListOf(Text("server name", _other_server_fault), most=100_000),

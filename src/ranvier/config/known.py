@@ -6,8 +6,7 @@ Names only, dotted; a name covers everything below it. What is used stands in `r
 KNOWN = frozenset(
     """
     account_threepid_delegates account_validity admin_contact
-    allow_device_name_lookup_over_federation allow_per_room_profiles
-    allow_profile_lookup_over_federation
+    allow_per_room_profiles
     allow_underscore_prefixed_registration allowed_avatar_mimetypes allowed_local_3pids
     app_service_config_files auto_accept_invites auto_join_mxid_localpart auto_join_rooms
     auto_join_rooms_for_guests autocreate_auto_join_room_preset autocreate_auto_join_rooms

@@ -172,6 +172,8 @@ class Federation:
     nameservers: tuple[str, ...]
     patience: Patience
     peer_limit: PeerLimit
+    tells_profiles: bool
+    tells_device_names: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ def add_accounts(
         config.server.name,
         config.registration.users_set_displayname,
         config.registration.users_set_avatar_url,
+        told_to_peers=config.federation.tells_profiles,
     )
     remote = RemoteProfiles(parts.get(FederationClient))
     parts.add(Profiles(profile_rules, database, writer, parts.get(Memberships).update_profile, remote.fetch))

@@ -147,7 +147,8 @@ def _build(
     add_remote(federation, keys, own, ground.database, ground.writer, parts, now, around_network)
 
     # encryption and media
-    add_encryption(ground.server_name, ground.database, ground.writer, parts, now)
+    names = federation.tells_device_names
+    add_encryption(ground.server_name, ground.database, ground.writer, parts, now, tells_device_names=names)
     add_media(config.media, ground.server_name, ground.database, ground.writer, parts, now)
 
     # rooms
@@ -159,7 +160,6 @@ def _build(
     sending, memberships = parts.get(Sending), parts.get(Memberships)
     parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, now))
 
-    # federation
     # federation
     add_inbound(ground.signing_keys[0], ground.database, ground.writer, parts, now)
     add_memberships(ground.signing_keys[0], ground.database, parts, now)

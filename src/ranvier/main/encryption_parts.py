@@ -17,13 +17,19 @@ from ranvier.store.writer import Writer
 
 
 def add_encryption(
-    server_name: str, database: Database, writer: Writer, parts: Parts, now: Callable[[], int]
+    server_name: str,
+    database: Database,
+    writer: Writer,
+    parts: Parts,
+    now: Callable[[], int],
+    *,
+    tells_device_names: bool,
 ) -> None:
-    """Build them."""
+    """Build them; `tells_device_names` to other servers."""
     client = parts.get(FederationClient)
     lists = parts.add(RemoteLists(database, writer, client, now))
     keys = parts.add(Keys(database, writer, RemoteKeys(database, client, lists), server_name, now))
-    parts.add(KeysForPeers(server_name, database, keys))
+    parts.add(KeysForPeers(server_name, database, keys, tells_names=tells_device_names))
     parts.add(CrossSigning(database, writer))
     parts.add(KeyBackups(database, writer))
     parts.add(ToDevice(writer, server_name, now))

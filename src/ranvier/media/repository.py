@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from ranvier.media.files import Files, StoredFile, TooLarge
+from ranvier.media.remote_media import RemoteMedia
 from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.store import media as store
 from ranvier.store.database import Database, Reader, Transaction
@@ -61,6 +62,7 @@ class Repository:
         database: Database,
         writer: Writer,
         files: Files,
+        remote: RemoteMedia,
         rules: UploadRules,
         server_name: str,
         now: Callable[[], int],
@@ -68,6 +70,7 @@ class Repository:
         self._database = database
         self._writer = writer
         self._files = files
+        self._remote = remote
         self._server_name = server_name
         self._now = now
         self._arrived = asyncio.Event()
@@ -145,8 +148,23 @@ class Repository:
         arrived, self._arrived = self._arrived, asyncio.Event()
         arrived.set()
 
-    async def find(self, server_name: str, media_id: str, *, authenticated: bool, wait_ms: int) -> MediaRow:
-        """The content of that id, waited for if it was announced; without a token, only what needs none."""
+    async def find(
+        self,
+        server_name: str,
+        media_id: str,
+        *,
+        authenticated: bool,
+        wait_ms: int,
+        fetch: bool = True,
+    ) -> MediaRow:
+        """The content of that id, waited for if it was announced; without a token, only what needs none.
+
+        That of other servers is fetched, if `fetch` says so. Raises `Refusal`.
+        """
+        if server_name != self._server_name:
+            if self.rules.needs_token and not authenticated:
+                raise not_found("There is no such content here without an access token.")
+            return await self._remote.find(server_name, media_id, fetch=fetch)
         deadline = asyncio.get_running_loop().time() + min(wait_ms, _LONGEST_WAIT_MS) / 1000
         while True:
             arrived = self._arrived
@@ -161,9 +179,16 @@ class Repository:
             # Another process may receive it: so the store is asked now and then.
             await _wait(arrived, min(left, _POLL_SECONDS))
 
+    async def find_own(self, media_id: str, *, wait_ms: int) -> MediaRow:
+        """The same for another server: content of this one's users."""
+        row = await self.find(self._server_name, media_id, authenticated=True, wait_ms=wait_ms)
+        if row.sha256 is None or not await self._files.holds(row.sha256):
+            raise not_found("The content is gone.")
+        return row
+
     async def _read(self, server_name: str, media_id: str) -> MediaRow:
         if server_name != self._server_name:
-            raise not_found("This is another server's content, which this server does not fetch.")
+            raise not_found("This is another server's content.")
         row = await store.read_media(self._database, media_id) if _MEDIA_ID.match(media_id) else None
         if row is None or (row.sha256 is None and (row.expires_ts or 0) <= self._now()):
             raise not_found("There is no such content.")
