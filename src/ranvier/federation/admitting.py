@@ -79,7 +79,8 @@ class Templates:
     async def _template(self, room: Room, user_id: str, content: dict[str, Any]) -> Template:
         event = await self._appending.propose(room, Draft(user_id, MEMBER, content, user_id))
         pdu = {key: value for key, value in event.pdu.items() if key not in _MADE_HERE}
-        return Template(pdu, room.version.identifier)
+        # The specification wants it there; the peer puts its own name in its place.
+        return Template({**pdu, "origin": self._peers.server_name}, room.version.identifier)
 
 
 class Admitting:

@@ -45,6 +45,7 @@ def completed(
     if told.get("membership") != content["membership"]:
         raise RemoteFailure(destination, "Its template is for another membership.", status=200)
     pdu["content"] = {**{key: told[key] for key in _KEPT if key in told}, **content}
+    pdu["origin"] = signer.server_name
     pdu["origin_server_ts"] = now
     try:
         return events.complete(pdu, ROOM_VERSIONS[template.room_version], signer)

@@ -6,12 +6,12 @@ Source: MSC3902.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from typing import Final
 
 from ranvier.federation.fetching import Fetching
 from ranvier.remote.failure import RemoteFailure
-from ranvier.rooms.founding import Founding
+from ranvier.rooms.completing import Completing
+from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.servers import Servers
 
@@ -27,19 +27,26 @@ class Resyncing:
     """Completes rooms with partial state: those that are begun here, and those that an earlier process left."""
 
     def __init__(
-        self, server_name: str, heads: Heads, servers: Servers, fetching: Fetching, founding: Founding
+        self,
+        server_name: str,
+        heads: Heads,
+        events: Events,
+        servers: Servers,
+        fetching: Fetching,
+        completing: Completing,
     ) -> None:
         self._server_name = server_name
         self._heads = heads
+        self._events = events
         self._servers = servers
         self._fetching = fetching
-        self._founding = founding
+        self._completing = completing
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def start(self) -> None:
         """Go on with what is not complete."""
-        for room_id in await self._founding.partial_rooms():
+        for room_id in await self._completing.incomplete():
             room = await self._heads.get(room_id)
             if room is not None:
                 self.begin(room)
@@ -65,15 +72,20 @@ class Resyncing:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     async def _try_all(self, room: Room) -> bool:
-        """Whether one of the room's servers gave the rest."""
-        for server in await self._candidates(room):
+        """Whether nothing is lacking any more, as one of the room's servers gave the rest."""
+        partial = await self._completing.standing(room)
+        if partial is None:
+            return True
+        join = (await self._events.by_nids([partial.join]))[partial.join].event.event_id
+        others = sorted(await self._servers.in_room(room) - {self._server_name})
+        for server in dict.fromkeys([*partial.servers[:1], *others]):
             try:
                 async with self._turns:
-                    await self._complete(room, server)
+                    state, chain = await self._fetching.state_before(room, join, server)
+                    await self._completing.complete(room, state, chain)
             except RemoteFailure as failure:
-                _log.info(
-                    "the rest of a room was not given", extra={"room_id": room.room_id, "why": str(failure)}
-                )
+                about = {"room_id": room.room_id, "why": str(failure)}
+                _log.info("the rest of a room was not given", extra=about)
             except Exception:
                 _log.exception(
                     "a room could not be completed; it is tried again", extra={"room_id": room.room_id}
@@ -81,16 +93,3 @@ class Resyncing:
             else:
                 return True
         return False
-
-    async def _complete(self, room: Room, server: str) -> None:
-        join = await self._founding.join_of(room)
-        if join is None:
-            return
-        state, chain = await self._fetching.state_before(room, join, server)
-        await self._founding.complete(room, state, chain)
-
-    async def _candidates(self, room: Room) -> Sequence[str]:
-        """The server through which the room was joined first, then others."""
-        through = await self._founding.joined_through(room)
-        others = sorted(await self._servers.in_room(room) - {self._server_name, through})
-        return [server for server in (through, *others) if server]

@@ -21,7 +21,6 @@ class Invite(msgspec.Struct):
     "PUT",
     "/_matrix/federation/v2/invite/{roomId}/{eventId}",
     access="server",
-    rate_limit="invites_per_issuer",
 )
 async def send_invite_v2(request: Request, invited: Invited) -> Answer:
     """Sign an invite, and tell the user."""

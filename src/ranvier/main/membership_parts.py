@@ -20,6 +20,7 @@ from ranvier.remote.client import FederationClient
 from ranvier.remote.verifying import Verifying
 from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.appending import Appending
+from ranvier.rooms.completing import Completing
 from ranvier.rooms.creation import Creation
 from ranvier.rooms.events import Events
 from ranvier.rooms.founding import Founding
@@ -49,7 +50,8 @@ def add_memberships(signer: SigningKey, database: Database, parts: Parts, now: C
     parts.add(Invited(signer, database, verifying, peer_rooms, parts.get(MemberProfiles), afar))
 
     # our users in others' rooms
-    resyncing = parts.add(Resyncing(own_name, heads, servers, parts.get(Fetching), founding))
+    completing = parts.get(Completing)
+    resyncing = parts.add(Resyncing(own_name, heads, events, servers, parts.get(Fetching), completing))
     joining = Joining(signer, client, verifying, founding, parts.get(MissingEvents), resyncing, now)
     inviting = Inviting(client, verifying, heads, appending, receiving)
     aliases = parts.add(RemoteAliases(client, parts.get(Aliases), peer_rooms))

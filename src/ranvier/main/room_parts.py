@@ -41,8 +41,8 @@ from ranvier.rooms.related import Related
 from ranvier.rooms.relations import Relations
 from ranvier.rooms.reports import Reports
 from ranvier.rooms.resolving import Resolving
+from ranvier.rooms.restrictions import Restrictions
 from ranvier.rooms.search import Searching
-from ranvier.rooms.resolving import Resolving
 from ranvier.rooms.sending import Sending
 from ranvier.rooms.servers import Servers
 from ranvier.rooms.shaping import Shapes
@@ -71,7 +71,7 @@ def add_rooms(
     now: Callable[[], int],
 ) -> None:
     """Everything about rooms; what else a process does with rooms finds its parts by type."""
-    counters = parts.add(Counters(database, ("room", "event", "line")))
+    counters = parts.add(Counters(database, ("room", "event", "line", "inbox")))
     memory = int(config.operation.cache_factor * _CACHE_BYTES)
     events = parts.add(Events(database, memory))
     heads = parts.add(Heads(database, events, memory))
@@ -132,6 +132,7 @@ def add_rooms(
     parts.add(
         DirectoryRules(server_name, listed.list_enabled, listed.list_without_token, listed.list_for_peers)
     )
+    restrictions = parts.add(Restrictions(server_name, database, heads, servers))
     parts.add(
         Memberships(
             server_name,
@@ -140,6 +141,7 @@ def add_rooms(
             heads,
             appending,
             profiles,
+            restrictions,
             leaving_forgets=config.rooms.leaving_forgets,
         )
     )

@@ -27,6 +27,7 @@ from ranvier.store import state as state_store
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.log import Kind, room_audience
+from ranvier.store.partial_rooms import PartialRoom
 from ranvier.store.state import Key, Root
 from ranvier.store.writer import Writer
 
@@ -59,13 +60,18 @@ class Completing:
         """The ids of the rooms that are partial, to go on with after a restart."""
         return await partial_store.incomplete(self._reader)
 
+    async def standing(self, room: Room) -> PartialRoom | None:
+        """What is partial of a room; None if it is complete."""
+        found = await partial_store.get(self._reader, room.nid)
+        return found if found is not None and found.completed is None else None
+
     async def complete(self, room: Room, state: Sequence[Event], auth_chain: Sequence[Event]) -> None:
         """The whole state before the join that a partial room began with has come: what was judged is judged again.
 
         Does nothing in a room that is complete already.
         """
-        standing = await partial_store.get(self._reader, room.nid)
-        if standing is None or standing.completed is not None:
+        standing = await self.standing(room)
+        if standing is None:
             return
         kept = await self._outliers.keep_in(room.nid, room.version, room.room_id, [*auth_chain, *state])
         told = {

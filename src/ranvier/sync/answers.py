@@ -108,13 +108,10 @@ class RoomAnswers:
                     answer.invite.append((_key(membership), self._sections.invite(membership)))
             elif membership.membership == "knock":
                 answer.knock.append((_key(membership), self._sections.knock(membership)))
-<<<<<<< HEAD
             elif await self._waits_for_members(request, membership):
                 continue
-=======
             elif membership.is_afar and request.filter.room.include_leave:
                 answer.leave.append((_key(membership), self._sections.turned_away(membership)))
->>>>>>> 003c8ee (Joins, knocks, leaves and invites across servers)
             elif membership.membership == "join" or request.filter.room.include_leave:
                 works.append(await self._gather_whole(request, membership, moment, None))
                 await slices.breathe()
