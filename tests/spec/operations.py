@@ -92,7 +92,26 @@ def load() -> Facts:
     )
 
 
+def _amend(schema: Json) -> Json:
+    """The schema without the demand that an event names its `origin`.
+
+    The server-server API's schemas of invites and templates demand it; no room version's event format has it (it is
+    in none of "Event format" of versions 1 to 12), and servers leave it out.
+    """
+    if isinstance(schema, list):
+        return [_amend(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    amended = {key: _amend(part) for key, part in schema.items()}
+    demanded = amended.get("required")
+    if isinstance(demanded, list) and {"origin", "sender", "type"} <= set(demanded):
+        amended["required"] = [name for name in demanded if name != "origin"]
+    return amended
+
+
 def _operation(row: Json) -> Operation:
+    if row["api"] == "server-server":
+        row = {**row, "body": _amend(row.get("body")), "responses": _amend(row["responses"])}
     parameters = tuple(Parameter(p["in"], p["name"], p["required"], p["schema"]) for p in row["parameters"])
     kept = ("api", "method", "path", "name", "file", "access", "rate_limited", "deprecated", "added")
     return Operation(

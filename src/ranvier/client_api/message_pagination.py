@@ -1,6 +1,7 @@
 """The history of rooms, in pages."""
 
 from ranvier.client_api.room_parameters import filter_of, is_backwards, limit_of, place_of, reader_of
+from ranvier.federation.earlier import EarlierHistory
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
 from ranvier.http.response import Response
@@ -14,13 +15,15 @@ DEFAULT_LIMIT = 10
 
 
 @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/messages")
-async def get_room_events(request: Request, history: History, state: RoomState, shapes: Shapes) -> Answer:
+async def get_room_events(
+    request: Request, history: History, earlier: EarlierHistory, state: RoomState, shapes: Shapes
+) -> Answer:
     """Events from a place of the history on, towards the past or the present."""
     room_id, reader = request.parameters["roomId"], reader_of(request)
     await history.check_access(reader.user_id, room_id)
     backwards, wanted = is_backwards(request), filter_of(request)
     limit = limit_of(request, wanted.limit_or(DEFAULT_LIMIT))
-    page = await history.page(
+    page = await earlier.page(
         reader.user_id,
         room_id,
         start=await place_of(request, "from", room_id, history),

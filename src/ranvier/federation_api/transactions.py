@@ -11,10 +11,12 @@ _BODY_LIMIT = 20 * 1024 * 1024
 """Bytes: 50 PDUs of 64 KiB, and EDUs, whose size the specification leaves open."""
 
 
-@endpoint("PUT", "/_matrix/federation/v1/send/{txnId}", access="server", body_limit=_BODY_LIMIT)
+@endpoint(
+    "PUT", "/_matrix/federation/v1/send/{txnId}", access="server", body_limit=_BODY_LIMIT, takes_turns=False
+)
 async def send_transaction(request: Request, inbox: Inbox) -> Answer:
     """Take the events and ephemera of a transaction; one that can't be used keeps no other from being taken."""
-    body = request.json()
+    body = request.content()
     pdus, edus = _units(body, "pdus"), _units(body, "edus")
     return await inbox.take(request.origin, request.parameters["txnId"], pdus, edus)
 
