@@ -26,7 +26,7 @@ class Follower:
         self.since = answer["next_batch"]
         self.answers.append(answer)
         for room_id, room in answer.get("rooms", {}).get("join", {}).items():
-            self.timeline.setdefault(room_id, []).extend(room["timeline"]["events"])
+            self.timeline.setdefault(room_id, []).extend(room.get("timeline", {}).get("events", []))
         return answer
 
     async def until(self, found: Callable[[Any], Any], what: str) -> Any:

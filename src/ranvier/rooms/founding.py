@@ -117,6 +117,11 @@ class Founding:
             and one.event_id in kept
             and kept[one.event_id].judgement is not Judgement.REJECTED
         }
+        if partial:
+            # Members are left out of the state, also those that let the user in.
+            for one in (kept[event_id] for event_id in join.auth_events if event_id in kept):
+                if one.judgement is not Judgement.REJECTED:
+                    standing.setdefault((one.event.type, one.event.state_key or ""), one)
         _check_join(version, room_id, join, standing, kept)
         known = (await events_store.by_ids(self._reader, [join.event_id])).get(join.event_id)
         if known is None or not known.state_line:
