@@ -8,16 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ranvier.federation.afar import Afar
-from ranvier.federation.directory import RemoteAliases
 from ranvier.federation.inviting import Inviting
 from ranvier.federation.joining import Joining
 from ranvier.federation.peer_rooms import PeerRooms
-from ranvier.protocol.identifiers import is_user_id_shaped, is_valid_server_name, server_name_of
+from ranvier.protocol.identifiers import is_user_id_shaped, server_name_of
 from ranvier.protocol.refusal import Refusal, invalid_param
 from ranvier.rooms.heads import Room
 from ranvier.rooms.membership import Memberships
 
-MAX_VIA: Final = 10
 _ELSEWHERE: Final = frozenset({"M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
 """Refusals of a restricted join that another server of the room may not share."""
 
@@ -32,24 +30,13 @@ class FederatedMemberships:
         joining: Joining,
         afar: Afar,
         inviting: Inviting,
-        aliases: RemoteAliases,
     ) -> None:
         self._local = local
         self._peers = peers
         self._joining = joining
         self._afar = afar
         self._inviting = inviting
-        self._aliases = aliases
         self._entering: dict[str, asyncio.Lock] = {}
-
-    async def resolve(self, room_id_or_alias: str, via: Sequence[str]) -> tuple[str, list[str]]:
-        """The room's id, and the servers that may help to get in."""
-        named = list(dict.fromkeys(name for name in via if is_valid_server_name(name)))[:MAX_VIA]
-        alias = room_id_or_alias
-        if alias.startswith("#") and ":" in alias and server_name_of(alias) != self._peers.server_name:
-            room_id, servers = await self._aliases.resolve(alias)
-            return room_id, list(dict.fromkeys([*named, *servers]))
-        return await self._local.resolve(room_id_or_alias), named
 
     async def join(
         self,

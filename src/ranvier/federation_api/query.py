@@ -1,7 +1,7 @@
 """Small questions of other servers: the room of an alias, the profile of a user."""
 
 from ranvier.accounts.profiles import Profiles
-from ranvier.federation.directory import RemoteAliases
+from ranvier.federation.aliases import AliasesForPeers
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
 from ranvier.protocol.refusal import Refusal
@@ -10,9 +10,9 @@ _QUERY = "/_matrix/federation/v1/query"
 
 
 @endpoint("GET", _QUERY + "/directory", access="server")
-async def query_room_directory(request: Request, aliases: RemoteAliases) -> Answer:
+async def query_room_directory(request: Request, aliases: AliasesForPeers) -> Answer:
     """The room that an alias of this server points to, and servers that are in it."""
-    room_id, servers = await aliases.local(request.query_required("room_alias"))
+    room_id, servers = await aliases.get(request.query_required("room_alias"))
     return {"room_id": room_id, "servers": servers}
 
 

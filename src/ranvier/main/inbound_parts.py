@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ranvier.encryption.received_to_device import ReceivedToDevice
 from ranvier.encryption.remote_lists import RemoteLists
 from ranvier.federation.afar import Afar
+from ranvier.federation.aliases import AliasesForPeers
 from ranvier.federation.checking import Checking
 from ranvier.federation.consuming import Consuming
 from ranvier.federation.earlier import EarlierHistory, Gaps
@@ -19,6 +20,7 @@ from ranvier.main.parts import Parts
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.client import FederationClient
 from ranvier.remote.verifying import Verifying
+from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.backfilling import Backfilling
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads
@@ -54,6 +56,7 @@ def add_inbound(
     checking = Checking(database, peer_rooms, verifying, afar)
     parts.add(Inbox(database, writer, checking, consuming, _received_edus(own_name, writer, parts, now), now))
 
+    parts.add(AliasesForPeers(parts.get(Aliases), peer_rooms))
     parts.add(Serving(own_name, peer_rooms, events, parts.get(PeerHistory), now))
     gaps = Gaps(own_name, database, servers, fetching, outliers, parts.get(Backfilling))
     parts.add(EarlierHistory(heads, parts.get(History), parts.get(Times), gaps, fetching))

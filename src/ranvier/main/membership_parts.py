@@ -6,7 +6,6 @@ from ranvier.federation.admission import Admission
 from ranvier.federation.admitting import Admitting, Templates
 from ranvier.federation.afar import Afar
 from ranvier.federation.creation import FederatedCreation
-from ranvier.federation.directory import RemoteAliases
 from ranvier.federation.fetching import Fetching
 from ranvier.federation.inviting import Invited, Inviting
 from ranvier.federation.joining import Joining
@@ -18,7 +17,6 @@ from ranvier.main.parts import Parts
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.client import FederationClient
 from ranvier.remote.verifying import Verifying
-from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.appending import Appending
 from ranvier.rooms.completing import Completing
 from ranvier.rooms.creation import Creation
@@ -54,8 +52,5 @@ def add_memberships(signer: SigningKey, database: Database, parts: Parts, now: C
     resyncing = parts.add(Resyncing(own_name, heads, events, servers, parts.get(Fetching), completing))
     joining = Joining(signer, client, verifying, founding, parts.get(MissingEvents), resyncing, now)
     inviting = Inviting(client, verifying, heads, appending, receiving)
-    aliases = parts.add(RemoteAliases(client, parts.get(Aliases), peer_rooms))
-    memberships = parts.add(
-        FederatedMemberships(parts.get(Memberships), peer_rooms, joining, afar, inviting, aliases)
-    )
+    memberships = parts.add(FederatedMemberships(parts.get(Memberships), peer_rooms, joining, afar, inviting))
     parts.add(FederatedCreation(own_name, parts.get(Creation), memberships))

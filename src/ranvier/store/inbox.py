@@ -72,7 +72,7 @@ async def waiting(reader: Reader, room: int, most: int) -> int:
     """How many events wait for a room, counted up to `most`."""
     return int(
         await reader.fetch_value(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM inbox WHERE room = $1 LIMIT $2) AS some", room, most
+            "SELECT COUNT(*) FROM (SELECT 1 FROM inbox WHERE room = $1 LIMIT $2) AS waiting", room, most
         )
     )
 
