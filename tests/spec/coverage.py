@@ -25,9 +25,16 @@ ACCESS = {
 """What an endpoint may say for a security scheme of the specification, the usual word first."""
 
 
-OWN_PATHS = frozenset({"/_matrix/static/", "/_matrix/key/v2/server/{keyId}"})
-"""A page that says "this is a homeserver", where administrators of Synapse look for it; and an older form of the
-path of the server's keys, which old servers still ask."""
+OWN_PATHS = frozenset(
+    {
+        "/_matrix/static/",
+        "/_matrix/key/v2/server/{keyId}",
+        "/_matrix/federation/v1/send_join/{roomId}/{eventId}",
+        "/_matrix/federation/v1/send_leave/{roomId}/{eventId}",
+    }
+)
+"""A page that says "this is a homeserver", where administrators of Synapse look for it; and older forms of paths that
+old servers still ask."""
 
 
 class Mounted(Protocol):

@@ -20,7 +20,7 @@ _MEDIA = "/_matrix/federation/v1/media"
 _WAIT_MS = 20_000
 
 
-@endpoint("GET", _MEDIA + "/download/{mediaId}", access="server")
+@endpoint("GET", _MEDIA + "/download/{mediaId}", access="server", rate_limit="media")
 async def get_content(request: Request, repository: Repository, files: Files) -> Answer:
     """Download content."""
     row = await _find(request, repository)
@@ -28,7 +28,7 @@ async def get_content(request: Request, repository: Repository, files: Files) ->
     return _in_parts(row.content_type, content_disposition(row), files.read(row.sha256, 0, row.size))
 
 
-@endpoint("GET", _MEDIA + "/thumbnail/{mediaId}", access="server")
+@endpoint("GET", _MEDIA + "/thumbnail/{mediaId}", access="server", rate_limit="media")
 async def get_content_thumbnail(
     request: Request, repository: Repository, files: Files, thumbnails: Thumbnails
 ) -> Answer:

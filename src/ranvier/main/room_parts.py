@@ -95,16 +95,7 @@ def add_rooms(
     verdicts = parts.add(Verdicts(heads, preferences))
     parts.add(Notifications(database, events, user_rooms, verdicts, visibility, unread))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
-    rows = NewRows(counters.by_name, now)
-    outliers = parts.add(Outliers(database, writer, events, rows))
-    servers = parts.add(Servers(database, heads, events))
-    resolving = parts.add(Resolving(database, events))
-    plans = Plans(database, events, resolving)
-    parts.add(Receiving(events, appending, plans, outliers, servers))
-    parts.add(Backfilling(writer, heads, events, outliers, plans, rows))
-    parts.add(Completing(database, writer, heads, events, outliers, plans))
-    parts.add(PeerHistory(database, heads, events))
-    parts.add(Founding(server_name, database, writer, heads, outliers, rows))
+    servers = _add_others_events(server_name, database, writer, parts, now)
     sending = parts.add(Sending(database, heads, events, appending, Guests(database, appending)))
     profiles = parts.add(MemberProfiles(server_name, database))
     naming = _naming_rules(config.rooms)
@@ -145,6 +136,23 @@ def add_rooms(
             leaving_forgets=config.rooms.leaving_forgets,
         )
     )
+
+
+def _add_others_events(
+    server_name: str, database: Database, writer: Writer, parts: Parts, now: Callable[[], int]
+) -> Servers:
+    """What takes in events that other servers made, and gives them ours."""
+    heads, events, appending = parts.get(Heads), parts.get(Events), parts.get(Appending)
+    rows = NewRows(parts.get(Counters).by_name, now)
+    outliers = parts.add(Outliers(database, writer, events, rows))
+    servers = parts.add(Servers(database, heads, events))
+    plans = Plans(database, events, parts.add(Resolving(database, events)))
+    parts.add(Receiving(events, appending, plans, outliers, servers))
+    parts.add(Backfilling(writer, heads, events, outliers, plans, rows))
+    parts.add(Completing(database, writer, heads, events, outliers, plans))
+    parts.add(PeerHistory(database, heads, events))
+    parts.add(Founding(server_name, database, writer, heads, outliers, rows))
+    return servers
 
 
 def _naming_rules(rooms: Rooms) -> NamingRules:

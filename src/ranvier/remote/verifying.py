@@ -61,8 +61,7 @@ class Verifying:
         ts = max(0, event.origin_server_ts) if event.room_version.enforces_key_validity else 0
         names = list(signatures_of(event.pdu, server_name))[:_KEYS_TRIED]
         keys = await self._key_ring.keys(dict.fromkeys((server_name, key_id, ts) for key_id in names))
-        message = signed_bytes(redact(event.pdu, event.room_version))
-        return _fault(event, server_name, message, keys) is None
+        return _fault(event, server_name, events.signed_bytes(event), keys) is None
 
     async def _in_slices(self, items: Sequence[Item], work: Callable[[Item], Outcome]) -> list[Outcome]:
         """Few items at once, many in threads and in slices, so that requests get their turn.
