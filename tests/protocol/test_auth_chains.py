@@ -4,15 +4,20 @@ import os
 import random
 from unittest import mock
 
+import pytest
+from bench.protocol.rooms import ADMIN, found, member
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.protocol import naive_state_resolution as naive
+from tests.protocol.resolving import Index
 from tests.protocol.room_histories import History
 from tests.protocol.room_script import ALL_VERSIONS
 
 from ranvier.protocol import auth_chains
+from ranvier.protocol.auth_chains import Place, Placing
 from ranvier.protocol.state_resolution import without_agreement
 
+MEMBER = ("m.room.member", member(2))
 EXAMPLES = int(os.environ.get("RANVIER_TEST_HISTORIES", "60"))
 HISTORIES = st.tuples(st.integers(0, 2**32), st.sampled_from(ALL_VERSIONS), st.integers(3, 60))
 
@@ -61,3 +66,33 @@ def test_the_conflicted_subgraph_holds_every_path_between_conflicted_events(
     history = grown(*drawn)
     some = set(history.chance.sample(list(history.events), min(number, len(history.events))))
     assert history.index.subgraph(some) == naive.conflicted_state_subgraph(some, history.events)
+
+
+@pytest.mark.parametrize("batches", [True, False])
+def test_an_event_brings_only_links_that_say_something_new(batches: bool) -> None:
+    room = found("11", 3)
+    index = Index(batches=batches)
+    for event in room.events.values():
+        index.add(event)
+    # To the create event, the power levels and the join rules.
+    assert [len(index.links[index.places[room.state[MEMBER].event_id].chain])] == [3]
+    profile = room.put(*MEMBER, MEMBER[1], {"membership": "join", "displayname": "new"})
+    index.add(profile)
+    place = index.places[profile.event_id]
+    assert place.sequence == 2
+    assert len(index.links[place.chain]) == 3
+    levels = room.put("m.room.power_levels", "", ADMIN, room.state["m.room.power_levels", ""].content)
+    index.add(levels)
+    index.add(room.put(*MEMBER, MEMBER[1], {"membership": "join", "displayname": "newer"}))
+    assert index.links[place.chain][3:] == [(place.chain, 3, *index.places[levels.event_id])]
+
+
+def test_an_event_that_has_a_place_keeps_it_and_brings_nothing() -> None:
+    placing = Placing(iter(range(1, 9)).__next__)
+    place, _ = placing.place("$a", ("x", ""), [])
+    assert placing.place("$b", ("x", ""), ["$a", "$a", "$unknown"]) == (Place(place.chain, 2), [])
+    assert placing.place("$b", ("x", ""), ["$a"]) == (Place(place.chain, 2), [])
+    # A second successor begins a chain of its own.
+    fork, links = placing.place("$c", ("x", ""), ["$a"])
+    assert fork.sequence == 1
+    assert links == [(fork.chain, 1, *place)]
