@@ -19,7 +19,8 @@ class News:
 
     `told` are users whose keys changed for this user alone, or the user; `changed` those whose keys changed for a
     room; `own_rooms` the ids of rooms of which the user's own membership changed; `members` by room those with
-    membership events, and how many; `first` by room the first version of its timeline that is new.
+    memberships that changed, and how often; `first` by room the first version of its timeline that is new; `completed`
+    the rooms whose other members became known at last.
     """
 
     told: set[str] = field(default_factory=set)
@@ -27,6 +28,7 @@ class News:
     own_rooms: set[str] = field(default_factory=set)
     members: dict[int, dict[str, int]] = field(default_factory=dict)
     first: dict[int, int] = field(default_factory=dict)
+    completed: set[int] = field(default_factory=set)
 
 
 class DeviceLists:
@@ -73,6 +75,7 @@ async def read_news(reader: Reader, user_id: str, rooms: Collection[int], after:
     news.first = {room: first[room_audience(room)] for room in followed if room_audience(room) in first}
     if news.first:
         news.members = await store.read_members_touched(reader, news.first)
+        news.completed = await store.read_completed(reader, news.first)
     return news
 
 
@@ -82,6 +85,7 @@ async def weigh(
     """The users changed and left that the news amount to."""
     changed, gone = set(news.changed), set()
     entered, abandoned = await _own_moves(reader, user_id, news)
+    entered |= news.completed & set(rooms)
     if entered:
         changed |= await store.read_joined(reader, entered)
     if abandoned:

@@ -82,12 +82,27 @@ class Completing:
             and kept[one.event_id].judgement is not Judgement.REJECTED
         }
         await self._write_beneath(standing.base_line, told)
+        join = (await self._events.by_nids([standing.join]))[standing.join]
+        head = await self._heads.fault_in(room, ())
+        await self._add_members(room, head)
+        wrong = await self._judge_again(room, head, join.timeline_version)
+        # What came meanwhile is little; nothing more comes until it is judged as well.
+        async with room.turn:
+            await self._end(room, wrong, head.version)
+
+    async def _end(self, room: Room, wrong: Sequence[StoredEvent], judged: int) -> None:
         for _ in range(_TRIES):
+            head = await self._heads.fault_in(room, ())
+            await self._add_members(room, head)
+            wrong = [*wrong, *await self._judge_again(room, head, judged)]
+            judged = head.version
             try:
-                await self._finish(room, standing.join, told)
+                await self._writer.run(bind(_write_end, room=room, head=head, wrong=wrong))
             except Stale:
                 self._heads.drop(room)
                 continue
+            for kept in wrong:
+                self._events.forget(kept.nid)
             self._heads.drop(room)
             return
         raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
@@ -102,30 +117,23 @@ class Completing:
         for part in _portions(rows):
             await self._writer.run(bind(state_store.insert_changes, rows=part))
 
-    async def _finish(self, room: Room, join: int, told: Mapping[Key, StoredEvent]) -> None:
-        head = await self._heads.fault_in(room, ())
+    async def _add_members(self, room: Room, head: Head) -> None:
+        """What the current state lacks of what is beneath it."""
         standing = await state_store.at(self._reader, head.root)
         current = await state_store.current(self._reader, room.nid)
         missing = {key: nid for key, nid in standing.items() if key not in current}
-        by_nid = {kept.nid: kept for kept in told.values()}
-        by_nid |= await self._events.by_nids([nid for nid in missing.values() if nid not in by_nid])
+        events = await self._events.by_nids(list(missing.values()))
         for part in _portions([(room.nid, *key, nid) for key, nid in missing.items()]):
             await self._writer.run(bind(state_store.add_current, rows=part))
         memberships = [
-            membership_of(room.room_id, by_nid[nid]) for (kind, _), nid in missing.items() if kind == MEMBER
+            membership_of(room.room_id, events[nid]) for (kind, _), nid in missing.items() if kind == MEMBER
         ]
         for members in _portions(memberships):
             await self._writer.run(bind(rooms_store.set_memberships, memberships=members, unless_known=True))
-        wrong = await self._judge_again(room, join, head)
-        await self._writer.run(bind(_write_end, room=room, head=head, wrong=wrong))
-        for kept in wrong:
-            self._events.forget(kept.nid)
 
-    async def _judge_again(self, room: Room, join: int, head: Head) -> list[StoredEvent]:
-        """Events since the join that the whole state before them does not allow, the oldest first."""
-        first = (await self._events.by_nids([join]))[join].timeline_version
+    async def _judge_again(self, room: Room, head: Head, after: int) -> list[StoredEvent]:
+        """Events after a version that the whole state before them does not allow, the oldest first."""
         wrong: list[StoredEvent] = []
-        after = first
         while after < head.version:
             until = min(after + _PAGE, head.version)
             for item in await self._heads.timeline(room, until=until, after=after, limit=_PAGE):

@@ -125,6 +125,9 @@ class Receiving:
                 if attempt == _PATIENT_TRIES:
                     await room.turn.acquire()
                     holds_turn = True
+                elif room.turn.locked() and not holds_turn:
+                    async with room.turn:
+                        pass
                 arrival = await self._gather(room, event, told)
                 if not isinstance(arrival, Arrival):
                     return arrival

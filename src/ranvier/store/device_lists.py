@@ -23,23 +23,37 @@ async def read_entries(
 
 
 async def read_members_touched(reader: Reader, since: Mapping[int, int]) -> dict[int, dict[str, int]]:
-    """By room, the users with membership events in the timeline, and how many these are.
+    """By room, the users whose membership the room's state changed, and how often.
 
-    `since` gives each room's first version that counts.
+    `since` gives each room's first version of its timeline that counts. A room that was entered anew meanwhile tells
+    of none: it is another state that it goes on with.
     """
     found: dict[int, dict[str, int]] = {}
     for portion in tuples.slices(list(since.items())):
         table, values = tuples.table_of(portion, ("BIGINT", "BIGINT"))
         rows = await reader.fetch(
             f"WITH given (room, version) AS ({table}) "  # noqa: S608
-            "SELECT t.room, e.state_key, COUNT(DISTINCT t.version) FROM given g "
-            "JOIN timeline t ON t.room = g.room AND t.version >= g.version JOIN events e ON e.nid = t.event "
-            "WHERE e.type = 'm.room.member' AND e.state_key IS NOT NULL GROUP BY t.room, e.state_key",
+            "SELECT b.room, s.state_key, COUNT(*) FROM (SELECT DISTINCT room, version FROM given) g "
+            "JOIN timeline b ON b.room = g.room "
+            "AND b.version = (SELECT MAX(t.version) FROM timeline t WHERE t.room = g.room) "
+            "LEFT JOIN timeline a ON a.room = g.room AND a.version = g.version - 1 "
+            "JOIN state_changes s ON s.line = b.state_line AND s.version <= b.state_version "
+            "AND s.version > COALESCE(a.state_version, 0) AND s.type = 'm.room.member' "
+            "WHERE a.state_line IS NULL OR a.state_line = b.state_line GROUP BY b.room, s.state_key",
             *values,
         )
         for room, user_id, count in rows:
             found.setdefault(room, {})[user_id] = count
     return found
+
+
+async def read_completed(reader: Reader, since: Mapping[int, int]) -> set[int]:
+    """Those of the rooms to which the rest of a partial state came, at the version that `since` gives or later."""
+    rows = await reader.fetch(
+        "SELECT room, completed_version FROM partial_rooms WHERE room = ANY($1) AND completed_version IS NOT NULL",
+        list(since),
+    )
+    return {room for room, version in rows if version >= since[room]}
 
 
 async def read_rooms_of(reader: Reader, user_id: str, room_ids: Collection[str]) -> dict[int, bool]:
