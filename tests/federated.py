@@ -21,7 +21,7 @@ from tests.server import Server, configuration, free_port
 
 from ranvier.main.process import Process
 from ranvier.remote.client import FederationClient
-from ranvier.remote.network import Network
+from ranvier.remote.late import Late
 from ranvier.remote.transport import Call, Opened
 
 Part = TypeVar("Part")
@@ -31,7 +31,7 @@ API = "server-server"
 class Judged:
     """A transport whose calls and answers keep to the specification; `calls` are those that were sent."""
 
-    def __init__(self, below: Network) -> None:
+    def __init__(self, below: Late) -> None:
         self._below = below
         self.calls: list[Call] = []
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 NEEDLESS = {
+    "aiodns": "only a server that speaks with others needs it",
+    "aiohttp": "only a server that speaks with others needs it",
     "PIL": "only thumbnails need it",
     "asyncpg": "only PostgreSQL needs it",
     "bcrypt": "only imported accounts need it",

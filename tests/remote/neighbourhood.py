@@ -16,6 +16,7 @@ from tests.remote.name_server import NameServer
 
 from ranvier.remote.ip_ranges import IpRanges
 from ranvier.remote.network import Network
+from ranvier.remote.plain_downloads import PlainDownloads
 from ranvier.remote.resolver import Resolver
 from ranvier.remote.routes import Routes
 from ranvier.remote.tls import TlsContexts, TlsRules
@@ -34,7 +35,6 @@ class Outside:
     """The parts of the server's way out."""
 
     resolver: Resolver
-    web: Web
     well_knowns: WellKnowns
     routes: Routes
     network: Network
@@ -99,7 +99,12 @@ class Neighbourhood:
         tls = TlsContexts(rules or TlsRules(authorities=[self.authority.path]))
         well_knowns = WellKnowns(outgoing, tls, lambda: self.now_ms, chance=lambda: 1.0)
         routes = Routes(resolver, well_knowns, time.monotonic, lambda: 0.0)
-        made = Outside(resolver, outgoing, well_knowns, routes, Network(outgoing, routes, tls))
+        made = Outside(
+            resolver,
+            well_knowns,
+            routes,
+            Network(outgoing, routes, tls, well_knowns, PlainDownloads(outgoing, tls)),
+        )
         self._outsides.append(made)
         return made
 

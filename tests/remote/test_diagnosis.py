@@ -17,14 +17,14 @@ from tests.federated import Federated, federation_settings, start_federated
 from tests.remote.neighbourhood import Answering, Neighbourhood
 
 from ranvier.cli import main
-from ranvier.main.remote_parts import open_examiner
+from ranvier.main.way_out import open_examiner
 from ranvier.protocol import server_keys
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.diagnosis import Diagnosis, Examiner
 from ranvier.remote.findings import Finding, findings_of
 from ranvier.remote.own_keys import OwnKeys
 from ranvier.remote.public_form import public_form
-from ranvier.remote.tls import TlsContexts, TlsRules
+from ranvier.remote.tls import TlsRules
 
 NOW = 1_700_000_000_000
 SIGNER = SigningKey("a.test", "ed25519:1", bytes([1]) * 32)
@@ -153,10 +153,7 @@ async def test_each_fault_has_its_place_and_its_cure(neighbourhood: Neighbourhoo
         names.records.pop(("_matrix-fed._tcp.a.test", 33), None)
         names.service("_matrix-fed._tcp.a.test", port, target)
         outside = neighbourhood.outside(rules=TlsRules(**rules) if rules else None)
-        tls = TlsContexts(
-            TlsRules(**rules) if rules else TlsRules(authorities=[neighbourhood.authority.path])
-        )
-        examiner = Examiner(outside.web, outside.well_knowns, tls, outside.network, None, lambda: NOW)
+        examiner = Examiner(outside.network, None, lambda: NOW)
         found = await examiner.test("a.test")
         json.dumps(public_form(found, findings_of(found)))
         return {fault.step: fault for fault in faults(found)}
@@ -176,9 +173,7 @@ async def test_each_fault_has_its_place_and_its_cure(neighbourhood: Neighbourhoo
 
 
 async def test_what_is_no_server_name_is_told_so(neighbourhood: Neighbourhood) -> None:
-    outside = neighbourhood.outside()
-    tls = TlsContexts(TlsRules())
-    examiner = Examiner(outside.web, outside.well_knowns, tls, outside.network, None, lambda: NOW)
+    examiner = Examiner(neighbourhood.outside().network, None, lambda: NOW)
     found = await examiner.test("https://a.test/")
     [fault] = findings_of(found)
     assert fault.step == "name"

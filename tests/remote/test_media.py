@@ -16,9 +16,7 @@ from tests.remote.test_operations import SIGNER, Here
 from ranvier.remote.allowed_servers import AllowedServers
 from ranvier.remote.client import ClientRules, FederationClient
 from ranvier.remote.content_repository import get_content, get_content_thumbnail
-from ranvier.remote.downloads import Downloads
 from ranvier.remote.failure import RemoteFailure
-from ranvier.remote.tls import TlsContexts, TlsRules
 from ranvier.remote.transport import Call, Opened
 
 PEER = "peer.test"
@@ -60,9 +58,7 @@ class Place:
     """Where downloads may go."""
 
     def __init__(self, neighbourhood: Neighbourhood) -> None:
-        outside = neighbourhood.outside()
-        tls = TlsContexts(TlsRules(authorities=[neighbourhood.authority.path]))
-        self.downloads = Downloads(outside.web, tls)
+        self.downloads = neighbourhood.outside().network.downloads
 
     async def fetch(self, transport: Scripted) -> tuple[str | None, str | None, bytes]:
         client = FederationClient(

@@ -197,7 +197,8 @@ class Contract:
         if operation.access.startswith("accessToken") and "authorization" not in given:
             faults.append("no Authorization header, though the operation needs an access token")
         signature = {name.lower(): value for name, value in headers.items()}.get("authorization", "")
-        if operation.access == "signedRequest" and not signature.startswith("X-Matrix "):
+        is_for_servers = operation.api == "server-server" and operation.access == "signedRequest"
+        if is_for_servers and not signature.startswith("X-Matrix "):
             faults.append("no X-Matrix signature, though the operation is for servers")
         return faults + self._request_body_faults(operation, body)
 

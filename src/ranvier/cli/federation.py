@@ -14,7 +14,7 @@ from ranvier.cli.options import config_option, configuration_paths, data_option,
 from ranvier.config import Config, ConfigError, build, load, read_text
 from ranvier.main.databases import CannotStart
 from ranvier.main.keys import load_signing_keys
-from ranvier.main.remote_parts import open_examiner
+from ranvier.main.way_out import open_examiner
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.diagnosis import Diagnosis
 from ranvier.remote.findings import Finding, federation_ok, findings_of
@@ -46,7 +46,10 @@ def test(server_name: str, as_json: bool, config_paths: tuple[Path, ...], data: 
     ranvier federation test example.org
     """
     config, signer = _configuration(config_paths, data)
-    found = asyncio.run(_test(server_name, config, signer))
+    try:
+        found = asyncio.run(_test(server_name, config, signer))
+    except CannotStart as error:
+        stop(str(error))
     findings = findings_of(found)
     if as_json:
         click.echo(json.dumps(public_form(found, findings), indent=2))

@@ -1,9 +1,7 @@
 """The parts that speak with other servers, and that know them when they ask."""
 
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
 from ranvier.config.records import Federation, ServerKeys
 from ranvier.federation_api.wellknown import ServerWellKnown
@@ -17,24 +15,17 @@ from ranvier.protocol.signing import SigningKey
 from ranvier.remote.allowed_servers import AllowedServers
 from ranvier.remote.back_off import BackOff, BackOffRules
 from ranvier.remote.client import ClientRules, FederationClient
-from ranvier.remote.diagnosis import Examiner
-from ranvier.remote.downloads import Downloads
-from ranvier.remote.ip_ranges import IpRanges
 from ranvier.remote.key_ring import KeyRing
-from ranvier.remote.network import Network
+from ranvier.remote.late import Downloads, Late, WayOut
 from ranvier.remote.notaries import Notaries, Notary
 from ranvier.remote.own_keys import OwnKeys
-from ranvier.remote.resolver import Resolver
-from ranvier.remote.routes import Routes
-from ranvier.remote.tls import BadAuthorities, TlsContexts, TlsRules
+from ranvier.remote.tls import BadAuthorities, check_authorities
 from ranvier.remote.transport import Transport
 from ranvier.remote.verifying import Verifying
-from ranvier.remote.web import Web
-from ranvier.remote.well_known import WellKnowns
 from ranvier.store.database import Database
 from ranvier.store.writer import Writer
 
-AroundNetwork = Callable[[Network], Transport]
+AroundNetwork = Callable[[Late], Transport]
 """Makes of the network what brings calls to other servers: for tests that look at them, or have no network."""
 
 
@@ -72,10 +63,9 @@ def add_remote(
             now,
         )
     )
-    web, tls = _web(config), _tls(config)
-    network = Network(web, Routes(web.resolver, WellKnowns(web, tls, now)), tls)
+    network = _way_out(config, now)
     transport = parts.add(around_network(network) if around_network is not None else network)
-    parts.add(Downloads(web, tls))
+    parts.add(Downloads(network))
     rules = ClientRules(
         patience.timeout / 1000,
         patience.retries,
@@ -103,32 +93,16 @@ def add_peers(config: Federation, own_name: str, parts: Parts, now: Callable[[],
     parts.add(ServerWellKnown(f"{own_name}:443" if is_served else None))
 
 
-@asynccontextmanager
-async def open_examiner(
-    config: Federation, signer: SigningKey | None, now: Callable[[], int]
-) -> AsyncIterator[Examiner]:
-    """What tests other servers: it may go to any address, as it goes where its administrator says. Raises
-    `CannotStart`."""
-    ranges = IpRanges(())
-    web = Web(Resolver(ranges, config.nameservers), ranges)
-    tls = _tls(config)
-    well_knowns = WellKnowns(web, tls, now)
-    network = Network(web, Routes(web.resolver, well_knowns), tls)
+def _way_out(config: Federation, now: Callable[[], int]) -> Late:
+    """The network, loaded and built when the first request goes out; its faults are found at the start."""
     try:
-        yield Examiner(web, well_knowns, tls, network, signer, now)
-    finally:
-        await network.stop()
-
-
-def _web(config: Federation) -> Web:
-    ranges = IpRanges(config.blocked_ranges, config.allowed_ranges)
-    return Web(Resolver(ranges, config.nameservers), ranges)
-
-
-def _tls(config: Federation) -> TlsContexts:
-    minimum = ssl.TLSVersion.TLSv1_3 if config.minimum_tls == "1.3" else ssl.TLSVersion.TLSv1_2
-    rules = TlsRules(config.verifies_certificates, config.authorities, config.unverified_hosts, minimum)
-    try:
-        return TlsContexts(rules)
+        check_authorities(config.authorities)
     except BadAuthorities as error:
         raise CannotStart(str(error)) from error
+
+    def build() -> WayOut:
+        from ranvier.main.way_out import open_network  # noqa: PLC0415 - it loads much that may not be needed
+
+        return open_network(config, now)
+
+    return Late(build)

@@ -6,9 +6,8 @@ from email.message import Message
 from typing import Final, NamedTuple
 
 from ranvier.remote.client import FederationClient, Query, path_of
-from ranvier.remote.downloads import Downloads
 from ranvier.remote.failure import RemoteFailure
-from ranvier.remote.transport import Opened
+from ranvier.remote.transport import Downloading, Opened
 
 MEDIA_TIMEOUT_S: Final = 300.0
 
@@ -27,7 +26,7 @@ class RemoteContent(NamedTuple):
 
 @asynccontextmanager
 async def get_content(
-    client: FederationClient, downloads: Downloads, destination: str, media_id: str, wait_ms: int
+    client: FederationClient, downloads: Downloading, destination: str, media_id: str, wait_ms: int
 ) -> AsyncIterator[RemoteContent]:
     """A file of the destination; the other server waits up to `wait_ms` for one that is still being uploaded.
 
@@ -43,7 +42,7 @@ async def get_content(
 @asynccontextmanager
 async def get_content_thumbnail(
     client: FederationClient,
-    downloads: Downloads,
+    downloads: Downloading,
     destination: str,
     media_id: str,
     *,
@@ -69,7 +68,7 @@ async def get_content_thumbnail(
 
 @asynccontextmanager
 async def _content(
-    client: FederationClient, downloads: Downloads, destination: str, path: str, older: str, query: Query
+    client: FederationClient, downloads: Downloading, destination: str, path: str, older: str, query: Query
 ) -> AsyncIterator[RemoteContent]:
     async with AsyncExitStack() as stack:
         try:

@@ -27,11 +27,11 @@ from ranvier.protocol.server_discovery import (
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.client import path_of
 from ranvier.remote.failure import RemoteFailure
+from ranvier.remote.network import Network
 from ranvier.remote.resolver import Resolver
-from ranvier.remote.tls import TlsContexts
-from ranvier.remote.transport import Call, Transport
-from ranvier.remote.web import Web, read_at_most
-from ranvier.remote.well_known import WellKnown, WellKnowns
+from ranvier.remote.transport import Call
+from ranvier.remote.web import read_at_most
+from ranvier.remote.well_known import WellKnown
 
 ECHO_PATH: Final = "/_matrix/federation/unstable/org.ranvier/echo"
 ECHOED: Final = ("plain", "!a/b:c", "@d:e", "ends/", "//", "50% & +", "ü")
@@ -109,18 +109,10 @@ class Diagnosis:
 class Examiner:
     """Tests servers; `signer` is this server's key, without which no signed requests are made."""
 
-    def __init__(
-        self,
-        web: Web,
-        well_knowns: WellKnowns,
-        tls: TlsContexts,
-        network: Transport,
-        signer: SigningKey | None,
-        now: Callable[[], int],
-    ) -> None:
-        self._web = web
-        self._well_knowns = well_knowns
-        self._tls = tls
+    def __init__(self, network: Network, signer: SigningKey | None, now: Callable[[], int]) -> None:
+        self._web = network.web
+        self._well_knowns = network.well_knowns
+        self._tls = network.tls
         self._network = network
         self._signer = signer
         self._now = now

@@ -12,11 +12,13 @@ import aiohttp
 from ranvier.protocol.server_discovery import Route, Target
 from ranvier.remote.failure import RemoteFailure
 from ranvier.remote.ip_ranges import Blocked
+from ranvier.remote.plain_downloads import PlainDownloads
 from ranvier.remote.resolver import LookUpFailed
 from ranvier.remote.routes import Routes
 from ranvier.remote.tls import TlsContexts
-from ranvier.remote.transport import Call, Opened
+from ranvier.remote.transport import Call, Downloading, Opened
 from ranvier.remote.web import Web, headers_of, pieces_of
+from ranvier.remote.well_known import WellKnowns
 
 _TARGETS: Final = 5
 """Targets of a route that are tried for one call."""
@@ -25,10 +27,19 @@ _TARGETS: Final = 5
 class Network:
     """The Transport that goes over the network."""
 
-    def __init__(self, web: Web, routes: Routes, tls: TlsContexts) -> None:
-        self._web = web
+    def __init__(
+        self,
+        web: Web,
+        routes: Routes,
+        tls: TlsContexts,
+        well_knowns: WellKnowns,
+        downloads: PlainDownloads,
+    ) -> None:
+        self.web = web
+        self.tls = tls
+        self.well_knowns = well_knowns
+        self.downloads: Downloading = downloads
         self._routes = routes
-        self._tls = tls
 
     @asynccontextmanager
     async def open(self, call: Call, timeout_s: float) -> AsyncIterator[Opened]:
@@ -49,7 +60,7 @@ class Network:
 
     async def stop(self) -> None:
         """Close all connections."""
-        await self._web.stop()
+        await self.web.stop()
 
     async def _first(
         self, stack: AsyncExitStack, call: Call, route: Route, timeout_s: float
@@ -59,10 +70,10 @@ class Network:
             raise RemoteFailure(call.destination, "DNS says that there is no Matrix server.", is_final=True)
         fault: Exception = OSError()
         for target in route.targets[:_TARGETS]:
-            opened = self._web.open(
+            opened = self.web.open(
                 call.method,
                 f"https://{_authority(target)}{call.target}",
-                tls=self._tls.for_host(route.tls_name),
+                tls=self.tls.for_host(route.tls_name),
                 timeout_s=timeout_s,
                 tls_name=route.tls_name,
                 headers={**call.headers, "Host": route.host_header},

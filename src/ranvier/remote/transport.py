@@ -32,3 +32,11 @@ class Transport(Protocol):
         Raises RemoteFailure, from the iteration too, if no answer or no whole answer comes.
         """
         ...
+
+
+class Downloading(Protocol):
+    """Downloads from addresses that other servers name."""
+
+    def open(self, url: str, timeout_s: float) -> AbstractAsyncContextManager[Opened]:
+        """The answer (status 200) behind a URL; whoever reads bounds what is read. Raises RemoteFailure."""
+        ...

@@ -16,7 +16,7 @@ from ranvier.remote.web import Web, headers_of, pieces_of
 _MAX_URL: Final = 4096
 
 
-class Downloads:
+class PlainDownloads:
     """Downloads over HTTPS, from no blocked address; nothing of this server's identity goes along."""
 
     def __init__(self, web: Web, tls: TlsContexts) -> None:
