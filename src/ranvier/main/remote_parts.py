@@ -15,8 +15,9 @@ from ranvier.protocol.signing import SigningKey
 from ranvier.remote.allowed_servers import AllowedServers
 from ranvier.remote.back_off import BackOff, BackOffRules
 from ranvier.remote.client import ClientRules, FederationClient
+from ranvier.remote.downloads import Downloads
 from ranvier.remote.key_ring import KeyRing
-from ranvier.remote.late import Downloads, Late, WayOut
+from ranvier.remote.late import Late, WayOut
 from ranvier.remote.notaries import Notaries, Notary
 from ranvier.remote.own_keys import OwnKeys
 from ranvier.remote.tls import BadAuthorities, check_authorities

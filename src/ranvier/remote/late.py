@@ -52,17 +52,3 @@ class Late:
         """Close all connections."""
         if self._built is not None:
             await self._built.stop()
-
-
-class Downloads:
-    """Downloads from addresses that other servers name."""
-
-    def __init__(self, late: Late) -> None:
-        self._late = late
-
-    @asynccontextmanager
-    async def open(self, url: str, timeout_s: float) -> AsyncIterator[Opened]:
-        """The answer (status 200) behind a URL; whoever reads bounds what is read. Raises RemoteFailure."""
-        way_out = await self._late.ready()
-        async with way_out.downloads.open(url, timeout_s) as opened:
-            yield opened
