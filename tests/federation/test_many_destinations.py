@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.federation.conftest import Place
 from tests.federation.network import Network, Peer
-from tests.federation.virtual_time import run
+from tests.scenes.virtual_time import run
 from tests.server import configuration
 
 from ranvier.main.compose import compose
