@@ -79,10 +79,11 @@ class World:
         self.servers: dict[str, SceneServer] = {}
         self.faults = Faults()
         self._apart: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._loop = asyncio.get_running_loop()
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
-        return _BEGINNING_MS + int(asyncio.get_running_loop().time() * 1000)
+        return _BEGINNING_MS + int(self._loop.time() * 1000)
 
     async def server(self, name: str) -> "SceneServer":
         """A new server, running."""
