@@ -21,10 +21,11 @@ _DEVICES: Final = 3
 
 
 class DeviceUpdates:
-    """Makes the EDUs that tell of changes."""
+    """Makes the EDUs that tell of changes. With `tells_names`, peers are told what users call their devices."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, tells_names: bool) -> None:
         self._database = database
+        self._tells_names = tells_names
 
     async def edus(self, news: Mapping[str, DeviceNews]) -> list[Edu]:
         """The EDUs for these users, at most four for each, of what they have now."""
@@ -39,7 +40,7 @@ class DeviceUpdates:
             added = await device_keys.read_signatures(reader, targets, [])
         view = View("", signing, added)
         found = [
-            _device(view, user, change, before, owned.get(user, {}), names.get(user, {}))
+            self._device(view, user, change, before, owned.get(user, {}), names.get(user, {}))
             for user in users
             for before, change in changes[user]
         ]
@@ -49,6 +50,33 @@ class DeviceUpdates:
                 keys = {"master_key": masters.get(user), "self_signing_key": self_signing.get(user)}
                 found.append(signing_key_edu({"user_id": user} | {k: v for k, v in keys.items() if v}))
         return found
+
+    def _device(
+        self,
+        view: View,
+        user_id: str,
+        change: DeviceChange,
+        before: int,
+        owned: Mapping[str, str],
+        names: Mapping[str, str | None],
+    ) -> Edu:
+        device_id = change.device_id
+        content: dict[str, Any] = {
+            "user_id": user_id,
+            "device_id": device_id,
+            "stream_id": change.stream_id,
+            "prev_id": [before] if before > 0 else [],
+        }
+        if device_id not in names:
+            return device_edu({**content, "deleted": True})
+        name = names[device_id]
+        if name is not None and self._tells_names:
+            content["device_display_name"] = name
+        if device_id in owned:
+            keys = view.device(user_id, device_id, owned[device_id], None)
+            del keys["unsigned"]
+            content["keys"] = keys
+        return device_edu(content)
 
 
 async def _changes(reader: Reader, user_id: str, after: int | None) -> Sequence[tuple[int, DeviceChange]]:
@@ -60,30 +88,3 @@ async def _changes(reader: Reader, user_id: str, after: int | None) -> Sequence[
             places = [after, *(change.stream_id for change in changes)]
             return list(zip(places[:-1], changes, strict=True))
     return [(newest - 1, change) for change in await device_changes.after(reader, user_id, newest - 1, 1)]
-
-
-def _device(
-    view: View,
-    user_id: str,
-    change: DeviceChange,
-    before: int,
-    owned: Mapping[str, str],
-    names: Mapping[str, str | None],
-) -> Edu:
-    device_id = change.device_id
-    content: dict[str, Any] = {
-        "user_id": user_id,
-        "device_id": device_id,
-        "stream_id": change.stream_id,
-        "prev_id": [before] if before > 0 else [],
-    }
-    if device_id not in names:
-        return device_edu({**content, "deleted": True})
-    name = names[device_id]
-    if name is not None:
-        content["device_display_name"] = name
-    if device_id in owned:
-        keys = view.device(user_id, device_id, owned[device_id], None)
-        del keys["unsigned"]
-        content["keys"] = keys
-    return device_edu(content)

@@ -163,7 +163,7 @@ def _build(
     # federation
     add_inbound(ground.signing_keys[0], ground.database, ground.writer, parts, now)
     add_memberships(ground.signing_keys[0], ground.database, parts, now)
-    add_sending(ground.server_name, ground.database, ground.writer, parts, now)
+    add_sending(ground.server_name, ground.database, ground.writer, parts, now, tells_device_names=names)
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)

@@ -39,10 +39,14 @@ def add_sending(
     parts: Parts,
     now: Callable[[], int],
     *,
+    tells_device_names: bool = False,
     is_mine: Callable[[int], bool] = lambda share: True,
     chance: Callable[[], float] = random.random,
 ) -> Sending:
-    """Build the sender; `is_mine` says which shares of all destinations this process sends to."""
+    """Build the sender.
+
+    `tells_device_names`: to other servers. `is_mine` says which shares of all destinations this process sends to.
+    """
     back_off, receipts = parts.get(BackOff), parts.get(Receipts)
     local_events = LocalEvents(server_name, database, parts.get(Events))
     audiences = Audiences(
@@ -51,7 +55,7 @@ def add_sending(
     destinations = parts.add(Destinations(is_mine))
     timelines = TimelinesMissed(database, audiences, local_events, receipts)
     catching_up = CatchingUp(database, audiences, local_events, receipts, timelines)
-    outbox = Outbox(database, catching_up, DeviceUpdates(database), now)
+    outbox = Outbox(database, catching_up, DeviceUpdates(database, tells_names=tells_device_names), now)
     feed = Feed(database, writer.tail)
     routing = Routing(feed, audiences, local_events, receipts, destinations, now)
     positions = Positions(database, writer, destinations, now)
