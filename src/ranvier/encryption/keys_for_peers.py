@@ -9,10 +9,9 @@ from typing import Any
 from ranvier.encryption.keys import Keys
 from ranvier.protocol.identifiers import BadIdentifier, server_name_of
 from ranvier.protocol.refusal import not_found
-from ranvier.store import accounts
+from ranvier.store import accounts, device_changes
 from ranvier.store import device_keys as store
 from ranvier.store.database import Database
-from ranvier.store.log import read_tip
 
 _NOBODY = ""
 """Who sees only what a key's owner signed."""
@@ -40,14 +39,14 @@ class KeysForPeers:
         return {"one_time_keys": found["one_time_keys"]}
 
     async def devices(self, user_id: str) -> dict[str, Any]:
-        """All devices of a user, up to a place in the order of this server's news (`stream_id`).
+        """All devices of a user, up to a place in the sequence of the user's changes (`stream_id`).
 
         The place is read first: what changes meanwhile is told again, which does no harm.
         """
         account = await accounts.find(self._database, user_id) if self._own([user_id]) else None
         if account is None or account.deactivated:
             raise not_found(f"There is no user {user_id[:255]} on this server.")
-        stream_id = await read_tip(self._database)
+        stream_id = await device_changes.newest(self._database, user_id)
         found = await self._query({user_id: []})
         names = await store.read_devices(self._database, [user_id]) if self._tells_names else {}
         answer: dict[str, Any] = {
