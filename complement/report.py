@@ -45,11 +45,9 @@ def explain(run: Run, verdict: Verdict) -> None:
     _list("passes now (write it down with --write)", verdict.better)
     for name in verdict.worse:
         say(f"passed before: {name}  {run.first_fault(name)}")
-    _list("is not in complement/results.json", verdict.unlisted)
+    _list("is not in the list", verdict.unlisted)
     _list("did not run", verdict.missing)
-    _list(
-        "complement/results.json has no reason why it does not pass, or one for a pass", verdict.unexplained
-    )
+    _list("the list has no reason why it does not pass, or one for a pass", verdict.unexplained)
 
 
 def write(run: Run, path: Path) -> None:

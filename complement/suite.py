@@ -55,6 +55,7 @@ class Suite:
         packages: Sequence[str],
         environment: Mapping[str, str],
         *,
+        tags: Sequence[str] = (),
         only: str | None,
         minutes: int,
         log: Path,
@@ -66,6 +67,7 @@ class Suite:
         process = await asyncio.create_subprocess_exec(
             self._go,
             *arguments,
+            *([f"-tags={','.join(tags)}"] if tags else []),
             *(["-run", only] if only else []),
             *packages,
             cwd=self._folder,

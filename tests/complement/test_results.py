@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from complement.__main__ import LIST, PAGE
+from complement.__main__ import LIST, PAGE, SYNAPSE_LIST, is_drawn
 from complement.results import Result, Run, compare, update
 
 from complement import results, table
@@ -129,3 +129,19 @@ def test_every_test_that_does_not_pass_has_a_reason() -> None:
 
 def test_the_documents_table_is_that_of_the_list() -> None:
     assert table.read(PAGE) == table.render(results.load(LIST))
+
+
+def test_a_share_is_drawn_by_its_seed_and_all_shares_together_are_everything() -> None:
+    names = [f"Test{number}" for number in range(1000)]
+    drawn = [name for name in names if is_drawn(name, "seed", 20)]
+    assert drawn == [name for name in names if is_drawn(name, "seed", 20)]
+    assert 150 < len(drawn) < 250
+    assert drawn != [name for name in names if is_drawn(name, "other", 20)]
+    assert all(is_drawn(name, "seed", 100) for name in names)
+    assert not any(is_drawn(name, "seed", 0) for name in names)
+
+
+def test_the_list_of_synapse_has_a_reason_for_all_that_does_not_pass() -> None:
+    known = results.load(SYNAPSE_LIST)
+    assert known
+    assert compare(known, {}, set()).unexplained == ()
