@@ -139,7 +139,7 @@ def _show(event: Event) -> None:
     assert may_server_see_event(event, "one.example", "joined", []) in (True, False)
     room_summaries.room_summary("!r:b", event.room_version, {event.type: event.content}, 1)
     join_rules.allowed_rooms(event.content)
-    invite_permission.blocks_invites(event.content)
+    invite_permission.judge_invite(event.content, event.sender)
     space_hierarchy.child_of(event)
     named = policy_server.policy_server_of(event)
     if named is not None:

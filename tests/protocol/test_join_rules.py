@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.protocol.room_script import ALL_VERSIONS
 
-from ranvier.protocol.invite_permission import blocks_invites
+from ranvier.protocol.invite_permission import judge_invite
 from ranvier.protocol.join_rules import (
     MAX_ALLOWED_ROOMS,
     allowed_rooms,
@@ -63,7 +63,24 @@ def test_only_conditions_that_are_understood_count() -> None:
 
 
 def test_only_the_word_block_blocks_invites() -> None:
-    assert blocks_invites({"default_action": "block", "more": 1})
+    assert judge_invite({"default_action": "block", "more": 1}, "@a:x") == "block"
     others: list[Any] = [{}, None, "block", ["block"], {"default_action": None}, {"default_action": "Block"}]
     for content in [*others, {"default_action": "allow"}, {"default_action": ["block"]}]:
-        assert not blocks_invites(content)
+        assert judge_invite(content, "@a:x") == "allow"
+
+
+def test_users_and_servers_are_allowed_ignored_or_blocked_in_this_order() -> None:
+    """MSC4155."""
+    rules = {
+        "allowed_users": ["@friend:evil.org", None, 7],
+        "ignored_servers": ["quiet.*"],
+        "blocked_users": ["@loud?:quiet.org", "@s*:good.org"],
+        "blocked_servers": ["evil.org"],
+        "allowed_servers": None,
+    }
+    verdicts = {
+        user: judge_invite(rules, user)
+        for user in ("@friend:evil.org", "@x:evil.org", "@loud1:quiet.org", "@spam:good.org", "@y:good.org")
+    }
+    assert list(verdicts.values()) == ["allow", "block", "ignore", "block", "allow"]
+    assert judge_invite({"blocked_servers": "evil.org"}, "@x:evil.org") == "allow"

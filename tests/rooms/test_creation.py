@@ -226,3 +226,24 @@ async def test_a_creator_s_power_can_t_be_set_where_it_is_infinite(server: Serve
     path = path_of("_matrix/client/v3/rooms", room_id, "state", "m.room.create", "")
     answer = await alice.put(path, json={"room_version": "12"})
     assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+
+
+async def test_an_invite_that_is_ignored_seems_to_arrive_and_is_not_shown(server: Server) -> None:
+    """MSC4155."""
+    alice, bob, carol = [await server.register(name) for name in ("alice", "bob", "carol")]
+    kind = "org.matrix.msc4155.invite_permission_config"
+    path = path_of("_matrix/client/v3/user", alice.user_id, "account_data", kind)
+    (await alice.put(path, json={"ignored_users": [bob.user_id], "blocked_users": ["@car*"]})).ok()
+    since = (await alice.sync())["next_batch"]
+    await bob.create_room(invite=[alice.user_id])
+    hidden = await bob.create_room()
+    await bob.invite(hidden, alice.user_id)
+    refused = await carol.post(
+        path_of("_matrix/client/v3/rooms", await carol.create_room(), "invite"),
+        json={"user_id": alice.user_id},
+    )
+    assert (refused.status, refused.errcode) == (403, "M_INVITE_BLOCKED")
+    for answer in (await alice.sync(), await alice.sync(since)):
+        assert "invite" not in answer.get("rooms", {})
+    (await alice.put(path, json={})).ok()
+    assert hidden in (await alice.sync())["rooms"]["invite"]

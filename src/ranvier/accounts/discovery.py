@@ -168,6 +168,7 @@ class Capabilities:
             "m.3pid_changes": {"enabled": False},
             "m.get_login_token": {"enabled": self.get_login_token},
             "m.forget_forced_upon_leave": {"enabled": self.forgets_left_rooms},
+            "org.matrix.msc4155.invite_permission_config_enforced": {"enabled": True},
         }
         if requester.is_admin:
             found["m.account_moderation"] = {"suspend": True, "lock": True}

@@ -122,7 +122,7 @@ class Invited:
         if isinstance(event, BadEvent):
             raise invalid_param(f"The invite can't be trusted: {event}")
         check_invite(event, room_id=room_id, origin=origin, server_name=self._signer.server_name)
-        await self._check_user(event.state_key or "")
+        await self._check_user(event.state_key or "", event.sender)
         state = await self._read_state(room_state, version, room_id)
         signed = cosigned(event, self._signer)
         if await self._peers.own_room(room_id) is None:
@@ -132,12 +132,12 @@ class Invited:
             await self._peers.known_room(origin, room_id)
         return signed
 
-    async def _check_user(self, user_id: str) -> None:
+    async def _check_user(self, user_id: str, inviter: str) -> None:
         """Whether there is such a user, who takes invites. Raises `Refusal`."""
         account = await accounts.find(self._database, user_id)
         if account is None or account.deactivated:
             raise forbidden(f"There is no user {user_id} on this server.")
-        await self._profiles.of_invited(user_id)
+        await self._profiles.of_invited(user_id, inviter)
 
     async def _read_state(self, told: Any, version: RoomVersion, room_id: str) -> Sequence[Mapping[str, Any]]:
         """What the room shows of itself. Rooms before version 12 may still send stripped state, unsigned."""

@@ -178,7 +178,7 @@ class Creation:
             if server_name_of(invitee) != self._server_name:
                 # Their server has to sign the invite: that comes once there is a room.
                 continue
-            content = {"membership": "invite", **await self._profiles.of_invited(invitee)}
+            content = {"membership": "invite", **await self._profiles.of_invited(invitee, creator)}
             if request.is_direct:
                 content["is_direct"] = True
             drafts.append(Draft(creator, MEMBER, content, invitee))

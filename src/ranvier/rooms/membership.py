@@ -104,7 +104,7 @@ class Memberships:
         standing = _membership(head, target)
         if standing in ("join", "ban"):
             raise forbidden(f"{target} is {'in' if standing == 'join' else 'banned from'} the room.")
-        content = {"membership": "invite", **await self._profiles.of_invited(target)}
+        content = {"membership": "invite", **await self._profiles.of_invited(target, sender)}
         if is_direct:
             content["is_direct"] = True
         if reason is not None:
@@ -188,7 +188,7 @@ class Memberships:
         if target != sender:
             self._refuse_outsider(head, sender, room_id)
         if membership == "invite":
-            content = {**await self._profiles.of_invited(target), **content}
+            content = {**await self._profiles.of_invited(target, sender), **content}
         content.pop(AUTHORISER, None)
         return await self._append(room, Draft(sender, MEMBER, content, target, unless_same=True))
 

@@ -4,9 +4,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
+from ranvier.protocol.invite_permission import INVITE_PERMISSION, PROPOSED_PERMISSION, judge_invite
 from ranvier.protocol.push_evaluation import DEFAULT_RULE_SET, RuleSet, compile_rules
 from ranvier.protocol.push_rules import NO_CHANGES, PushRules, parse_changes, ruleset_json
 from ranvier.store import push_rules as store
@@ -18,6 +20,9 @@ _ROOMS = 20_000
 _CHANGES = 10_000
 """The newest changes that rooms at hand can catch up with; who missed more is read anew."""
 _IGNORED = "m.ignored_user_list"
+_PERMISSIONS = (INVITE_PERMISSION, PROPOSED_PERMISSION)
+_TOLD = tuple(f'"{kind}"]' for kind in (_IGNORED, *_PERMISSIONS))
+"""How the log's entries on the account data end that preferences are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,14 @@ class Preference:
     rules: PushRules = NO_CHANGES
     rule_set: RuleSet = DEFAULT_RULE_SET
     ignored: frozenset[str] = frozenset()
+    permissions: tuple[Any, ...] = ()
+
+    def shows_invite_by(self, sender: str) -> bool:
+        """Whether invites by a user are shown at all."""
+        hidden = sender in self.ignored or any(
+            judge_invite(one, sender) == "ignore" for one in self.permissions
+        )
+        return not hidden
 
 
 PLAIN = Preference()
@@ -69,8 +82,9 @@ class Preferences:
             seen = self._newest
             rules = await store.of(self._database, user_id)
             ignored = await store.ignored_by(self._database, user_id)
+            permissions = await store.invite_permissions(self._database, user_id, _PERMISSIONS)
             if user_id not in self._changed_since(seen, None):
-                self._users[user_id] = _preference(rules, ignored)
+                self._users[user_id] = _preference(rules, ignored, permissions)
                 if len(self._users) > _USERS:
                     self._users.popitem(last=False)
 
@@ -125,7 +139,7 @@ class Preferences:
         """Follow the log."""
         for entry in entries:
             if entry.kind == Kind.PUSH_RULES or (
-                entry.kind == Kind.ACCOUNT_DATA and entry.ref.endswith(f'"{_IGNORED}"]')
+                entry.kind == Kind.ACCOUNT_DATA and entry.ref.endswith(_TOLD)
             ):
                 self._users.pop(entry.audience, None)
                 self._changes.append((entry.audience, None))
@@ -138,11 +152,12 @@ class Preferences:
             self._oldest += dropped
 
 
-def _preference(rules: str | None, ignored: str | None) -> Preference:
+def _preference(rules: str | None, ignored: str | None, permissions: Sequence[str]) -> Preference:
     parsed = parse_changes(orjson.loads(rules)) if rules is not None else NO_CHANGES
     users = orjson.loads(ignored).get("ignored_users") if ignored is not None else None
     return Preference(
         parsed,
         compile_rules(parsed) if rules is not None else DEFAULT_RULE_SET,
         frozenset(users) if isinstance(users, dict) else frozenset(),
+        tuple(map(orjson.loads, permissions)),
     )

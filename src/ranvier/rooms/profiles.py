@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from ranvier.protocol.identifiers import server_name_of
-from ranvier.protocol.invite_permission import INVITE_PERMISSION, blocks_invites
+from ranvier.protocol.invite_permission import INVITE_PERMISSION, PROPOSED_PERMISSION, judge_invite
 from ranvier.protocol.refusal import Refusal
 from ranvier.store import account_data, profiles
 from ranvier.store.database import Database
@@ -27,11 +27,12 @@ class MemberProfiles:
         shown = {"displayname": displayname, "avatar_url": avatar_url}
         return {name: value for name, value in shown.items() if value is not None}
 
-    async def of_invited(self, user_id: str) -> dict[str, Any]:
-        """The same for one who is invited; refused if they block invites (Client-Server API, "Invite permission")."""
+    async def of_invited(self, user_id: str, inviter: str) -> dict[str, Any]:
+        """The same for one who is invited; refused if they take none from the inviter (see `invite_permission`)."""
         if server_name_of(user_id) != self._server_name:
             return {}
-        text = await account_data.find(self._database, user_id, None, INVITE_PERMISSION)
-        if text is not None and blocks_invites(orjson.loads(text)):
-            raise Refusal("M_INVITE_BLOCKED", f"{user_id} takes no invites.", status=403)
+        for kind in (PROPOSED_PERMISSION, INVITE_PERMISSION):
+            text = await account_data.find(self._database, user_id, None, kind)
+            if text is not None and judge_invite(orjson.loads(text), inviter) == "block":
+                raise Refusal("M_INVITE_BLOCKED", f"{user_id} takes no invites from you.", status=403)
         return await self.of(user_id)

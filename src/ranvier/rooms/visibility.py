@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from ranvier.protocol import history_visibility
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
-from ranvier.rooms.preferences import Preferences
+from ranvier.rooms.preferences import Preference, Preferences
 from ranvier.store import events as events_store
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
@@ -41,6 +41,10 @@ class Visibility:
     async def ignored_by(self, user_id: str) -> frozenset[str]:
         """The users whose messages are not shown to this one; their state events are, as rooms depend on them."""
         return (await self._preferences.of(user_id)).ignored
+
+    async def preference_of(self, user_id: str) -> Preference:
+        """What a user wants to see and hear of."""
+        return await self._preferences.of(user_id)
 
     async def filter(self, room: Room, user_id: str, kept: Iterable[StoredEvent]) -> list[Seen]:
         """Those of the events that the user may see, in the same order."""

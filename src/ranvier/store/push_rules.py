@@ -33,6 +33,16 @@ async def ignored_by(reader: Reader, user_id: str) -> str | None:
     )
 
 
+async def invite_permissions(reader: Reader, user_id: str, kinds: Sequence[str]) -> list[str]:
+    """The contents (JSON) of what a user says of invites, in account data of these types."""
+    rows = await reader.fetch(
+        "SELECT content FROM account_data WHERE user_id = $1 AND room_id = '' AND type = ANY($2)",
+        user_id,
+        list(kinds),
+    )
+    return [row[0] for row in rows]
+
+
 async def members_with_wishes(database: Database, room: int) -> Sequence[str]:
     """The members of a room who changed push rules or ignore anybody: looks at each member."""
     rows = await database.fetch_slowly(

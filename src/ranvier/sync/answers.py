@@ -99,12 +99,12 @@ class RoomAnswers:
         answer = RoomsAnswer()
         works = []
         slices = Slices()
-        ignored = await self._timelines.ignored_by(request.user_id)
+        preference = await self._timelines.preference_of(request.user_id)
         for membership in rooms.by_room.values():
             if not request.filter.room.wants_room(membership.room_id):
                 continue
             if membership.membership == "invite":
-                if membership.sender not in ignored:
+                if preference.shows_invite_by(membership.sender):
                     answer.invite.append((_key(membership), self._sections.invite(membership)))
             elif membership.membership == "knock":
                 answer.knock.append((_key(membership), self._sections.knock(membership)))
@@ -125,7 +125,7 @@ class RoomAnswers:
         answer = RoomsAnswer()
         works = []
         slices = Slices()
-        ignored = await self._timelines.ignored_by(request.user_id)
+        preference = await self._timelines.preference_of(request.user_id)
         for room_id in self._touched(request, rooms, news, moment):
             if not request.filter.room.wants_room(room_id):
                 continue
@@ -142,7 +142,7 @@ class RoomAnswers:
             elif not changed:
                 continue
             elif membership.membership == "invite":
-                if membership.sender not in ignored:
+                if preference.shows_invite_by(membership.sender):
                     answer.invite.append((_key(membership), self._sections.invite(membership)))
             elif membership.membership == "knock":
                 answer.knock.append((_key(membership), self._sections.knock(membership)))

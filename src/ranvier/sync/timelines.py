@@ -11,6 +11,7 @@ from ranvier.rooms.access import Accesses
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
 from ranvier.rooms.pagination import Place, place_after, place_before
+from ranvier.rooms.preferences import Preference
 from ranvier.rooms.visibility import Visibility, all_joined_throughout
 from ranvier.store import state as state_store
 from ranvier.store import timeline as timeline_store
@@ -121,9 +122,9 @@ class Timelines:
         limit = wanted.limit_or(DEFAULT_LIMIT)
         return limit if self._longest is None else min(limit, self._longest)
 
-    async def ignored_by(self, user_id: str) -> frozenset[str]:
-        """The users whom this one does not want to hear of."""
-        return await self._visibility.ignored_by(user_id)
+    async def preference_of(self, user_id: str) -> Preference:
+        """What the user wants to hear of."""
+        return await self._visibility.preference_of(user_id)
 
     async def version_at(self, room: Room, until: int) -> int:
         """The room's timeline version at a position."""
