@@ -35,6 +35,7 @@ def make_settings(here: Surroundings) -> dict[str, Any]:
         "registration_shared_secret": SHARED_SECRET,
         "allow_guest_access": True,
         "allow_public_rooms_without_auth": True,
+        "room_list_publication_rules": [{"action": "allow"}],
         "login_via_existing_session": {"enabled": True, "require_ui_auth": False},
         # The suite's older tests of media use the paths that ask for no token.
         "enable_authenticated_media": False,

@@ -60,7 +60,6 @@ def write_configuration(here: Surroundings) -> Path:
         # An answer that is kept for retries would hide what came since.
         "caches": {"sync_response_cache_duration": 0},
         "presence": {"enabled": True},
-        "room_list_publication_rules": [{"action": "allow"}],
         "tls_certificate_path": str(certificate),
         "tls_private_key_path": str(key),
         "experimental_features": _EXPERIMENTS,
