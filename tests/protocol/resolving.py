@@ -109,7 +109,9 @@ class Index:
         return sequences
 
     def ids(self, spans: Iterable[Span]) -> frozenset[str]:
-        """The events of spans."""
+        """The events of spans, none of which may be empty."""
+        spans = list(spans)
+        assert all(1 <= first <= last for _, first, last in spans)
         return frozenset(
             self.events_at[Place(chain, sequence)]
             for chain, first, last in spans
