@@ -21,7 +21,7 @@ SHARES: Final = 16
 _QUEUED: Final = 200
 """Things of one kind that are queued for a destination; more make it fall behind."""
 _EPHEMERA: Final = 500
-_REMEMBERED: Final = 20_000
+_REMEMBERED: Final = 5_000
 """Destinations that are remembered though they lack nothing."""
 
 
@@ -235,7 +235,7 @@ class Destinations:
         self._wake(destination, linger)
 
     def _add(self, name: str) -> Destination:
-        if len(self._by_name) >= _REMEMBERED:
+        if len(self._by_name) >= _REMEMBERED and len(self._by_name) % 500 == 0:
             self._forget()
         made = self._by_name[name] = Destination(name, share_of(name))
         return made

@@ -4,7 +4,7 @@ A destination that fell behind gets nothing queued; it finds everything in the l
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
 import orjson
@@ -117,7 +117,7 @@ class Routing:
         enters_room = item is not None and item.tangled and self._local_events.is_own(kept.event.sender)
         if not enters_room:
             now = self._now()
-            for destination in await self._each(await self._audiences.of_event(room, kept)):
+            async for destination in self._each(await self._audiences.of_event(room, kept)):
                 destination.add_pdu(entry.position, kept, now)
                 self._destinations.wake(destination)
         self._looked_at(kept.received_ts)
@@ -141,7 +141,7 @@ class Routing:
 
     async def _tell_devices(self, names: Collection[str], user_id: str, news: DeviceNews) -> None:
         now = self._now()
-        for destination in await self._each(names):
+        async for destination in self._each(names):
             destination.add_devices(news, user_id, now)
             self._destinations.wake(destination)
 
@@ -156,12 +156,13 @@ class Routing:
             return
         now, linger = self._now(), min(len(names) / _RECEIPTS_PER_SECOND, _LONGEST_LINGER_S)
         for receipt in await self._receipts.of_entries(nid, [entry]):
-            for destination in await self._each(names):
+            async for destination in self._each(names):
                 destination.add_receipt(entry.position, room.room_id, receipt, now)
                 self._destinations.wake(destination, linger)
 
-    async def _each(self, names: Collection[str]) -> list[Destination]:
-        """The destinations of this process among these; many at once let others have their turn first."""
-        if len(names) > _FAN_OUT:
-            await asyncio.sleep(0)
-        return list(self._destinations.mine(names))
+    async def _each(self, names: Collection[str]) -> AsyncIterator[Destination]:
+        """The destinations of this process among these; others get their turn between many."""
+        for number, destination in enumerate(self._destinations.mine(names), 1):
+            yield destination
+            if number % _FAN_OUT == 0:
+                await asyncio.sleep(0)
