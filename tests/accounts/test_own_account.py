@@ -87,7 +87,7 @@ async def test_nobody_confirms_with_the_password_of_another(server: Server):
     alice = await server.register("alice", device_id="PHONE")
     await server.register("mallory", password="mallory's own")
     answer = await confirmed(alice, "DELETE", f"{V3}/devices/PHONE", user="mallory", password="mallory's own")
-    assert (answer.status, answer.json["errcode"]) == (401, "M_FORBIDDEN")
+    assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
 
 
 async def test_a_session_confirms_only_the_operation_that_it_began_with(server: Server):

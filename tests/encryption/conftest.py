@@ -1,14 +1,19 @@
 """What the tests of encryption share: the floor's parts over a database, and people in it."""
 
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
 from tests.encryption.people import Person
+from tests.nobody import NobodyAnswers
 
 from ranvier.encryption.cross_signing import CrossSigning
 from ranvier.encryption.key_backups import KeyBackups
 from ranvier.encryption.keys import Keys
+from ranvier.encryption.remote_keys import RemoteKeys
+from ranvier.encryption.remote_lists import RemoteLists
 from ranvier.encryption.to_device import ToDevice
+from ranvier.remote.client import FederationClient
 from ranvier.store import devices
 from ranvier.store.database import Database, Transaction
 from ranvier.store.writer import Writer
@@ -33,7 +38,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def keys(database: Database, writer: Writer, clock: Clock) -> Keys:
-    return Keys(database, writer, SERVER_NAME, clock)
+    client = cast(FederationClient, NobodyAnswers())
+    remote = RemoteKeys(database, client, RemoteLists(database, writer, client, clock))
+    return Keys(database, writer, remote, SERVER_NAME, clock)
 
 
 @pytest.fixture

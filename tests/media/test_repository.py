@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from tests.nobody import NobodyAnswers
 
 from ranvier.media.files import Files
+from ranvier.media.remote_media import RemoteMedia
 from ranvier.media.repository import OCTETS, Repository, Upload, UploadQuota, UploadRules
 from ranvier.protocol.refusal import Refusal
 from ranvier.store.database import Database
@@ -25,6 +28,12 @@ class Clock:
         return self.time
 
 
+def remote_media(database: Database, writer: Writer, files: Files, clock: Any) -> RemoteMedia:
+    """Other servers' content, none of which can be had."""
+    nobody = cast(Any, NobodyAnswers())
+    return RemoteMedia(database, writer, files, nobody, nobody, clock, max_bytes=1000)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -36,7 +45,16 @@ async def repository(
 ) -> AsyncIterator[Repository]:
     files = Files(tmp_path / "media")
     await files.start()
-    yield Repository(database, writer, files, UploadRules(1000, 2, 24 * HOUR, True), SERVER_NAME, clock)
+    remote = remote_media(database, writer, files, clock)
+    yield Repository(
+        database,
+        writer,
+        files,
+        remote_media(database, writer, files, clock),
+        UploadRules(1000, 2, 24 * HOUR, True),
+        SERVER_NAME,
+        clock,
+    )
     await files.stop()
 
 
@@ -98,7 +116,10 @@ async def test_content_of_before_the_freeze_needs_no_token(
 ):
     files = Files(tmp_path / "media")
     open_rules = UploadRules(1000, 2, 24 * HOUR, False)
-    before = Repository(database, writer, files, open_rules, SERVER_NAME, clock)
+    remote = remote_media(database, writer, files, clock)
+    before = Repository(
+        database, writer, files, remote_media(database, writer, files, clock), open_rules, SERVER_NAME, clock
+    )
     old = id_of(await before.upload(ALICE, upload()))
     new = id_of(await repository.upload(ALICE, upload()))
     for reading in (before, repository):

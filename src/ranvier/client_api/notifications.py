@@ -15,7 +15,7 @@ from ranvier.rooms.shaping import Shapes
 _DEFAULT = 20
 
 
-@endpoint("GET", "/_matrix/client/v3/notifications", rate_limit="other")
+@endpoint("GET", "/_matrix/client/v3/notifications")
 async def get_notifications(request: Request, notifications: Notifications, shapes: Shapes) -> Answer:
     """The newest notifications, or those before a token."""
     token = request.query("from")
