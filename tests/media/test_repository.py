@@ -50,7 +50,7 @@ async def repository(
         database,
         writer,
         files,
-        remote_media(database, writer, files, clock),
+        remote,
         UploadRules(1000, 2, 24 * HOUR, True),
         SERVER_NAME,
         clock,
@@ -117,9 +117,7 @@ async def test_content_of_before_the_freeze_needs_no_token(
     files = Files(tmp_path / "media")
     open_rules = UploadRules(1000, 2, 24 * HOUR, False)
     remote = remote_media(database, writer, files, clock)
-    before = Repository(
-        database, writer, files, remote_media(database, writer, files, clock), open_rules, SERVER_NAME, clock
-    )
+    before = Repository(database, writer, files, remote, open_rules, SERVER_NAME, clock)
     old = id_of(await before.upload(ALICE, upload()))
     new = id_of(await repository.upload(ALICE, upload()))
     for reading in (before, repository):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ranvier.store import delayed_events, trimming
+from ranvier.store import delayed_events, inbox, trimming
 from ranvier.store.database import Database, Transaction
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
@@ -89,6 +89,7 @@ class Housekeeping:
         await self._in_slices(trimming.trim_delivered)
         await self._in_slices(lambda t: trimming.trim_transactions(t, now - rules.transactions))
         await self._in_slices(lambda t: delayed_events.trim(t, now - rules.delayed_events))
+        await self._in_slices(lambda t: inbox.trim_answers(t, now - rules.transactions))
         originals = rules.originals
         if originals is not None:
             await self._in_slices(lambda t: trimming.drop_originals(t, now - originals))
