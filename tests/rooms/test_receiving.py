@@ -9,6 +9,7 @@ from tests.protocol.room_script import ALICE, BOB, CAROL
 from tests.rooms.peer_histories import PeerHistory, Receiver, some_order
 from tests.server import Server, start_server
 
+from ranvier.protocol.refusal import Refusal
 from ranvier.rooms.receiving import Missing
 from ranvier.store.events import Judgement
 
@@ -142,3 +143,81 @@ async def test_what_its_own_authority_forbids_is_rejected(server: Server) -> Non
     assert ("m.room.name", "") not in await receiver.current_state()
     assert await receiver.extremities() == {join.event_id}
     assert await receiver.receive(history.text(BOB, "after it")) == [Judgement.ACCEPTED]
+
+
+async def test_who_speaks_here_while_branches_come_in_is_heard_and_so_are_they(server: Server) -> None:
+    alice = await server.register("alice")
+    history = PeerHistory()
+    history.say("m.room.power_levels", ALICE, {"users": {ALICE: 100}, "state_default": 0}, "")
+    history.join(BOB)
+    join = history.join(alice.user_id)
+    receiver = Receiver(server, history)
+    room = await receiver.found(join)
+    names = [history.say("m.room.name", BOB, {"name": f"{n}"}, "", after=[join]) for n in range(6)]
+    texts = [history.text(BOB, f"{n}", after=[names[n]]) for n in range(6)]
+
+    async def branch(place: int) -> None:
+        assert await receiver.receive(names[place], texts[place]) == [Judgement.ACCEPTED] * 2
+
+    async def speak(place: int) -> None:
+        for number in range(8):
+            await alice.send(room.room_id, f"{place} {number}", txn_id=f"{place}-{number}")
+
+    await asyncio.gather(*map(branch, range(6)), *map(speak, range(4)))
+    assert await receiver.current_state() == await receiver.head_state() == await receiver.root_state()
+    limit = '{"room":{"timeline":{"limit":100}}}'
+    section = (await alice.sync(filter=limit))["rooms"]["join"][room.room_id]
+    told = [event["event_id"] for event in section["timeline"]["events"]]
+    assert len(told) == len(set(told))
+    assert {event.event_id for event in (*names, *texts)} <= set(told)
+    bodies = {e["content"].get("body") for e in section["timeline"]["events"]}
+    assert {f"{place} {number}" for place in range(4) for number in range(8)} <= bodies
+
+
+async def test_what_others_say_counts_as_unread_and_mentions_are_highlighted(server: Server) -> None:
+    alice = await server.register("alice")
+    history = PeerHistory()
+    history.join(BOB)
+    join = history.join(alice.user_id)
+    receiver = Receiver(server, history)
+    room = await receiver.found(join)
+    plain = history.text(BOB, "hello")
+    mention = history.say(
+        "m.room.message",
+        BOB,
+        {"msgtype": "m.text", "body": "you", "m.mentions": {"user_ids": [alice.user_id]}},
+    )
+    await receiver.receive(plain, mention)
+    section = (await alice.sync())["rooms"]["join"][room.room_id]
+    assert section["unread_notifications"] == {"notification_count": 2, "highlight_count": 1}
+    await alice.send(room.room_id, "I have read it")
+    section = (await alice.sync())["rooms"]["join"][room.room_id]
+    assert section["unread_notifications"] == {"notification_count": 0, "highlight_count": 0}
+
+
+async def test_one_whom_another_server_invites_is_shown_the_room(server: Server) -> None:
+    alice, erin = await server.register("alice"), await server.register("erin")
+    history = PeerHistory()
+    history.say("m.room.name", ALICE, {"name": "Far away"}, "")
+    receiver = Receiver(server, history)
+    room = await receiver.found(history.join(alice.user_id))
+    invite = history.say("m.room.member", ALICE, {"membership": "invite"}, erin.user_id)
+    assert await receiver.receive(invite) == [Judgement.ACCEPTED]
+    shown = (await erin.sync())["rooms"]["invite"][room.room_id]["invite_state"]["events"]
+    assert {"m.room.name", "m.room.create", "m.room.member"} <= {event["type"] for event in shown}
+
+
+async def test_an_event_that_a_peer_made_of_our_template_is_refused_once_the_room_has_changed(
+    server: Server,
+) -> None:
+    history = PeerHistory()
+    join = history.join(BOB)
+    receiver = Receiver(server, history)
+    room = await receiver.found(join)
+    late = history.join(CAROL, after=[join])
+    closed = history.say("m.room.join_rules", ALICE, {"join_rule": "invite"}, "", after=[join])
+    await receiver.receive(closed)
+    with pytest.raises(Refusal) as refused:
+        await receiver.receiving.append_signed(room, late)
+    assert refused.value.errcode == "M_FORBIDDEN"
+    assert await receiver.events.by_id(late.event_id) is None
