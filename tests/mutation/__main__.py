@@ -24,6 +24,7 @@ from tests.mutation.mutants import Mutant, mutants_of
 
 TREE = Path(__file__).parents[2]
 AUTH_TESTS = (
+    "test_auth_selection.py",
     "test_auth_rules.py",
     "test_auth_membership.py",
     "test_auth_power_levels.py",

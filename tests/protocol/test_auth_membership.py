@@ -395,3 +395,14 @@ def test_a_membership_needs_a_state_key_and_a_membership(version: str) -> None:
     section = numbered(version, "join").partition(".")[0]
     assert rule_of(room.check("m.room.member", {"membership": "join"})) == f"{section}.1"
     assert rule_of(room.check("m.room.member", {}, state_key=ALICE)) == f"{section}.1"
+
+
+@pytest.mark.parametrize(("membership", "reason"), [("join", "already in the room"), ("ban", "banned")])
+def test_a_refused_invite_says_whether_the_user_is_in_the_room_or_banned(
+    membership: str, reason: str
+) -> None:
+    room = Room("11")
+    room.member(BOB, membership)
+    failure = room.membership("invite", BOB, sender=ALICE)
+    assert failure is not None
+    assert reason in failure.reason
