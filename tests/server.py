@@ -85,8 +85,8 @@ def configuration(folder: Path, **overrides: Any) -> Config:
 class UserClient(Client):
     """A client that somebody is logged in with."""
 
-    def __init__(self, base_url: str, login: Mapping[str, Any]) -> None:
-        super().__init__(base_url, login["access_token"])
+    def __init__(self, base_url: str, login: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(base_url, login["access_token"], **options)
         self.user_id: str = login["user_id"]
         self.device_id: str = login["device_id"]
         self._transactions = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.server import UserClient
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 
 
 class Follower:
@@ -61,3 +61,24 @@ class Follower:
         return await self.until(
             lambda answer: answer.get("rooms", {}).get(kind, {}).get(room_id), f"{kind} of {room_id}"
         )
+
+    async def member(self, room_id: str, user_id: str, membership: str) -> dict[str, Any]:
+        """Wait for somebody's membership in a room that we are in."""
+
+        def found(answer: Any) -> Any:
+            room = answer.get("rooms", {}).get("join", {}).get(room_id, {})
+            parts = [room.get(part, {}).get("events", []) for part in ("state", "timeline")]
+            return next(
+                (
+                    event
+                    for part in parts
+                    for event in part
+                    if event["type"] == "m.room.member"
+                    and event["state_key"] == user_id
+                    and event["content"]["membership"] == membership
+                ),
+                None,
+            )
+
+        event: dict[str, Any] = await self.until(found, f"{membership} of {user_id} in {room_id}")
+        return event
