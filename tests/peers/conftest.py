@@ -15,20 +15,19 @@ from pathlib import Path
 import asyncpg
 import pytest
 from tests.authority import Authority
-from tests.peers.pair import Pair, Side
+from tests.peers.pair import SEED, Pair, Side
 from tests.peers.ranvier import Ranvier
 from tests.peers.synapse import Synapse
 
 HOSTS = ("ranvier", "synapse")
 VERSIONS = ("6", "10", "11", "12")
-FEW = 2
-SEED = os.environ.get("RANVIER_TEST_SEED") or str(random.randrange(10**6))
 TREE = Path(__file__).parents[2]
 
 
-def pytest_report_header() -> str:
-    """A share can be drawn again."""
-    return f"peers: RANVIER_TEST_SEED={SEED}"
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was drawn can be drawn again."""
+    if any("tests/peers" in report.nodeid for report in terminalreporter.stats.get("failed", ())):
+        terminalreporter.write_line(f"tests/peers drew from RANVIER_TEST_SEED={SEED}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,7 +51,7 @@ def _synapse_python() -> Path | None:
     return python if found.returncode == 0 else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def synapse_process(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Synapse]:
     """A Synapse that runs."""
     python = _synapse_python()
@@ -91,7 +90,9 @@ async def ranvier(
         await connection.execute(f"CREATE DATABASE {name}")
         await connection.close()
         database = {"name": "asyncpg", "args": {"database": name, "user": "postgres", "host": folder}}
-    made = Ranvier(tmp_path / "ranvier", authority, database=database)
+    made = Ranvier(
+        tmp_path / "ranvier", authority, database=database, allow_device_name_lookup_over_federation=True
+    )
     await made.start()
     yield made
     await made.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import random
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +13,8 @@ from tests.http_client import path_of
 from tests.server import PASSWORD, UserClient
 
 ROOMS = "_matrix/client/v3/rooms"
+SEED = os.environ.get("RANVIER_TEST_SEED") or str(random.randrange(10**6))
+"""What a run draws follows from it."""
 _NUMBERS = itertools.count(1)
 
 

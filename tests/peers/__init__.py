@@ -1,0 +1,1 @@
+"""Ranvier and Synapse as peers: all tests here share one Synapse."""
