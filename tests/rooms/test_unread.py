@@ -1,12 +1,16 @@
 """What counts as unread, for whom."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 import pytest
 from tests.http_client import path_of
-from tests.server import Server, UserClient
+from tests.server import SERVER_NAME, Server, UserClient
 
+from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.sending import Sending
 
 
@@ -88,6 +92,89 @@ async def test_wishes_hold_while_others_come_and_go(pair, server: Server) -> Non
 
     await asyncio.gather(talk(), talk(), *(other.join(room_id) for other in others))
     assert await counts(bob, room_id) == (0, 0)
+
+
+async def redact(client: UserClient, room_id: str, event_id: str) -> None:
+    (
+        await client.put(path_of("_matrix/client/v3/rooms", room_id, "redact", event_id, event_id), json={})
+    ).ok()
+
+
+class Reader:
+    """What a test knows of one reader: their rules' verdict on a text, and up to where they read each thread."""
+
+    def __init__(self, client: UserClient, judge: Callable[[str], tuple[bool, bool]]) -> None:
+        self.client = client
+        self.judge = judge
+        self.read: dict[str | None, int] = defaultdict(int)
+
+    def expected(self, story: Sequence[tuple[str, str, str]], redacted: set[str]) -> tuple[int, int]:
+        """Notifications and highlights of a story of (event id, text, thread)."""
+        verdicts = [
+            self.judge(text)
+            for place, (event_id, text, thread) in enumerate(story, 1)
+            if event_id not in redacted and place > max(self.read[None], self.read[thread])
+        ]
+        return sum(n for n, _ in verdicts), sum(n and h for n, h in verdicts)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_unread_is_what_notifies_was_not_read_and_not_redacted(
+    server: Server, seed: int
+) -> None:
+    random = Random(seed)
+    alice = await server.register("alice")
+    room_id = await alice.create_room(preset="public_chat")
+    names = ("plain", "mute", "word")
+    plain, mute, word = [await server.register(name) for name in names]
+    highlight = ["notify", {"set_tweak": "highlight"}]
+    await put_rule(mute, "room", room_id, actions=[])
+    await put_rule(word, "content", "word", pattern="lighthouse", actions=highlight)
+    for user in (plain, mute, word):
+        await user.join(room_id)
+    readers = [
+        Reader(plain, lambda text: (True, "plain" in text)),
+        Reader(mute, lambda text: ("mute" in text, "mute" in text)),
+        Reader(word, lambda text: (True, "word" in text or "lighthouse" in text)),
+    ]
+    root = await alice.send(room_id, "the root")
+    story, redacted = [(root, "the root", "main")], set()
+    for _ in range(40):
+        doing = random.choice(("say", "say", "say", "redact", "read", "look"))
+        if doing == "say":
+            text = random.choice(("nothing", "a lighthouse", *names))
+            content: dict[str, Any] = {"msgtype": "m.text", "body": text}
+            if text in names:
+                content["m.mentions"] = {"user_ids": [f"@{text}:{SERVER_NAME}"]}
+            thread = random.choice(("main", root))
+            if thread == root:
+                content["m.relates_to"] = {"rel_type": "m.thread", "event_id": root}
+            story.append((await alice.send(room_id, content), text, thread))
+        elif doing == "redact":
+            event_id = random.choice(story)[0]
+            await redact(alice, room_id, event_id)
+            redacted.add(event_id)
+        elif doing == "read":
+            reader = random.choice(readers)
+            place = random.randrange(len(story))
+            event_id, _, thread = story[place]
+            named = random.choice((None, thread)) if event_id not in redacted else None
+            (await receipt(reader.client, room_id, event_id, named)).ok()
+            reader.read[named] = max(reader.read[named], place + 1)
+        else:
+            reader = random.choice(readers)
+            assert await counts(reader.client, room_id) == reader.expected(story, redacted)
+    for reader in readers:
+        assert await counts(reader.client, room_id) == reader.expected(story, redacted)
+    server.composition.parts.get(Heads).drop(await _room(server, room_id))
+    for reader in readers:
+        assert await counts(reader.client, room_id) == reader.expected(story, redacted)
+
+
+async def _room(server: Server, room_id: str) -> Room:
+    room = await server.composition.parts.get(Heads).get(room_id)
+    assert room is not None
+    return room
 
 
 async def test_a_threaded_receipt_names_the_thread_of_its_event(pair) -> None:

@@ -91,6 +91,27 @@ async def test_a_change_wakes_those_who_wait(pair):
     assert states(await asyncio.wait_for(waiting, 5)) == {alice.user_id: "unavailable"}
 
 
+async def test_a_change_that_is_not_for_a_client_does_not_end_its_wait(pair, server):
+    _, bob, _ = pair
+    stranger = await server.register("stranger")
+    await bob.sync()
+    since = (await bob.sync())["next_batch"]
+    waiting = asyncio.ensure_future(bob.sync(since, timeout=30_000))
+    blind = asyncio.ensure_future(
+        bob.sync(since, timeout=30_000, filter=json.dumps({"presence": {"types": []}}))
+    )
+    await asyncio.sleep(0.1)
+    await say(stranger, "unavailable", "nobody knows me")
+    server.composition.parts.get(Presences).flush()
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await say(pair[0], "unavailable")
+    server.composition.parts.get(Presences).flush()
+    assert states(await waiting) == {pair[0].user_id: "unavailable"}
+    assert not blind.done()
+    blind.cancel()
+
+
 async def test_set_presence_of_a_sync_says_idle_or_nothing(pair):
     alice, bob, _ = pair
     since = (await bob.sync())["next_batch"]

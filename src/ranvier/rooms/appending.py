@@ -338,11 +338,12 @@ class Appending(Work[Proposal, list[str]]):
                 transaction, RoomRow(room.nid, room.room_id, room.version.identifier)
             )
             await state_store.insert_lines(transaction, [(proposal.head.root.line, room.nid, None, None)])
+        # What redacts an event of the same batch looks at what that one counted.
+        await self._unread.write(transaction, [one.counted for one in made if one.counted is not None])
         await write_made(transaction, made, self._signer.server_name)
         for proposal in operations:
             if proposal.also is not None:
                 await proposal.also(transaction, proposal.room)
-        await self._unread.write(transaction, [one.counted for one in made if one.counted is not None])
         announce(transaction, made)
         return [proposal.event_ids for proposal in operations]
 

@@ -10,7 +10,7 @@ costs a retry, never a wrong event.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,8 @@ from ranvier.store import timeline as timeline_store
 from ranvier.store.database import Database, Entry
 from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind
+from ranvier.store.partial_rooms import PartialRoom
+from ranvier.store.rooms import HeadRow
 from ranvier.store.state import Key, Root
 
 MEMBER = "m.room.member"
@@ -35,6 +37,8 @@ RECENT = 24
 """Events of the live timeline that a room in use keeps at hand."""
 PATIENCE_S = 60
 """Seconds for which a request waits for members of a room whose state is partial."""
+_AT_ONCE = 25
+"""Rooms that are read together: on SQLite that takes the loop for some milliseconds."""
 KEPT_MEMBERS = 2000
 """A room with more members is not held in memory as a whole."""
 _ROOM_COST = 4096
@@ -178,6 +182,12 @@ class Room:
                 self.recent.append(item)
                 self.weight += cost_of(item.kept)
 
+    def fault(self, head: Head, members: Mapping[Key, StoredEvent | None]) -> Head:
+        """Memberships that were looked up enter the head."""
+        self.faulted.update(members)
+        self.head = replace(head, state=head.state.update(members))
+        return self.head
+
     def keep_recent(self, items: Sequence[TimelineItem]) -> None:
         """The newest live events, up to the head's version."""
         self.recent = deque(items)
@@ -230,8 +240,7 @@ class Heads:
             try:
                 await self._load(room)
             except _NotEntered:
-                if self._rooms.get(room_id) is room:
-                    del self._rooms[room_id], self._by_nid[room.nid]
+                self._discard(room)
                 return None
         return room
 
@@ -251,31 +260,70 @@ class Heads:
             del self._by_nid[room.nid]
             size -= room.cost()
 
+    async def load(self, room_ids: Sequence[str], user_id: str) -> None:
+        """Have rooms in memory with their heads, and a user's membership in them: few reads for many rooms.
+
+        Those that this server does not have are passed over; so are, as ever, those for which there is no space.
+        """
+        for first in range(0, len(room_ids), _AT_ONCE):
+            portion = room_ids[first : first + _AT_ONCE]
+            absent = [room_id for room_id in portion if room_id not in self._rooms]
+            for row in await rooms_store.by_ids(self._database, absent) if absent else ():
+                if row.room_id not in self._rooms:
+                    self.add(Room(row.nid, row.room_id, ROOM_VERSIONS[row.version]))
+            rooms = [room for room in map(self._rooms.get, portion) if room is not None]
+            for room in await self._load_all([room for room in rooms if room.head is None]):
+                self._discard(room)
+            await self._fault_in_one(rooms, user_id)
+            await asyncio.sleep(0)
+
+    def _discard(self, room: Room) -> None:
+        if self._rooms.get(room.room_id) is room:
+            del self._rooms[room.room_id], self._by_nid[room.nid]
+
     async def _load(self, room: Room) -> None:
-        epoch = room.epoch
+        if await self._load_all([room]):
+            raise _NotEntered(f"room {room.nid} has no timeline")
+
+    async def _load_all(self, rooms: Sequence[Room]) -> list[Room]:
+        """Read the heads of rooms, as of one moment; answers those rooms that have none."""
+        if not rooms:
+            return []
+        epochs = [room.epoch for room in rooms]
+        nids = [room.nid for room in rooms]
         async with self._database.snapshot() as reader:
-            row = await rooms_store.head(reader, room.nid)
-            if row is None:
-                raise _NotEntered(f"room {room.nid} has no timeline")
-            keys = await state_store.current_without_members(reader, room.nid)
-            counts = await rooms_store.member_counts(reader, room.nid)
-            has_gaps = await gaps_store.exist(reader, room.nid)
-            partial = await partial_store.get(reader, room.nid)
-        events = await self._events.by_nids([*keys.values(), *row.extremities])
-        if room.epoch != epoch:
-            # Another was faster, or what was read is void.
+            rows = await rooms_store.heads(reader, nids)
+            keys = await state_store.current_without_members(reader, nids)
+            counts = await rooms_store.member_counts(reader, nids)
+            with_gaps = await gaps_store.rooms_with(reader, nids)
+            partial = await partial_store.of_rooms(reader, nids)
+        wanted = [nid for state in keys.values() for nid in state.values()]
+        wanted += [nid for row in rows.values() for nid in row.extremities]
+        events = await self._events.by_nids(wanted)
+        for room, epoch in zip(rooms, epochs, strict=True):
+            row = rows.get(room.nid)
+            # Otherwise another was faster, or what was read is void.
+            if row is not None and room.epoch == epoch:
+                room.counts, room.counted = counts[room.nid], row.version
+                room.has_gaps = room.nid in with_gaps
+                _begin(room, row, keys[room.nid], partial.get(room.nid), events)
+        return [room for room in rooms if room.nid not in rows]
+
+    async def _fault_in_one(self, rooms: Iterable[Room], user_id: str) -> None:
+        """One user's membership of many rooms into their heads; a room that changes meanwhile is left as it is."""
+        key = (MEMBER, user_id)
+        lacking = [
+            (room, room.epoch)
+            for room in rooms
+            if room.head is not None and not room.head.complete and key not in room.head.state
+        ]
+        if not lacking:
             return
-        state: Map[Key, StoredEvent | None] = Map({key: events[nid] for key, nid in keys.items()})
-        extremities = tuple(events[nid] for nid in row.extremities)
-        room.counts, room.counted = counts, row.version
-        room.has_gaps = has_gaps
-        room.servers = None
-        room.forget_recent()
-        room.epoch += 1
-        is_partial = partial is not None and partial.completed is None
-        room.named_servers = frozenset(partial.servers) if partial is not None and is_partial else frozenset()
-        room.completed = (partial.completed or 0) if partial is not None else 0
-        room.head = Head(row.version, extremities, state, row.root, partial=is_partial)
+        found = await state_store.member_of_rooms(self._database, [room.nid for room, _ in lacking], user_id)
+        events = await self._events.by_nids(list(found.values()))
+        for room, epoch in lacking:
+            if room.head is not None and room.epoch == epoch and key not in room.head.state:
+                room.fault(room.head, {key: events[found[room.nid]] if room.nid in found else None})
 
     async def fault_in(self, room: Room, user_ids: Iterable[str]) -> Head:
         """The room's head with the memberships of these users in it."""
@@ -299,9 +347,7 @@ class Heads:
                 for u in missing
                 if (MEMBER, u) not in head.state
             }
-            room.faulted.update(added)
-            room.head = replace(head, state=head.state.update(added))
-            return room.head
+            return room.fault(head, added)
 
     async def know(self, room: Room, user_ids: Collection[str]) -> Head:
         """As `fault_in`; waits for the whole state where these users' memberships may be among what is to come."""
@@ -419,7 +465,7 @@ class Heads:
         while room.counts is None:
             async with self._database.snapshot() as reader:
                 row = await rooms_store.head(reader, room.nid)
-                counts = await rooms_store.member_counts(reader, room.nid)
+                counts = (await rooms_store.member_counts(reader, [room.nid]))[room.nid]
             # The store may be ahead of memory by a commit that is still to be settled, but must not be behind.
             if row is not None and (room.head is None or row.version >= room.head.version):
                 room.counts, room.counted = counts, row.version
@@ -467,6 +513,25 @@ class Heads:
                 self.drop(room)
             room.forget_recent()
             room.epoch += 1
+
+
+def _begin(
+    room: Room,
+    row: HeadRow,
+    keys: Mapping[Key, int],
+    partial: PartialRoom | None,
+    events: Mapping[int, StoredEvent],
+) -> None:
+    """Give a room the head that was read."""
+    state: Map[Key, StoredEvent | None] = Map({key: events[nid] for key, nid in keys.items()})
+    room.servers = None
+    room.forget_recent()
+    room.epoch += 1
+    is_partial = partial is not None and partial.completed is None
+    room.named_servers = frozenset(partial.servers) if partial is not None and is_partial else frozenset()
+    room.completed = (partial.completed or 0) if partial is not None else 0
+    extremities = tuple(events[nid] for nid in row.extremities)
+    room.head = Head(row.version, extremities, state, row.root, partial=is_partial)
 
 
 def _is_tangled(kept: StoredEvent, before: Root, after: Root) -> bool:

@@ -2,8 +2,9 @@
 
 Nothing is written per member. A room has a running counter for each thread and one for the main timeline; what a user
 has not read is the difference between the counter now and where they have read to. Only where an event means another
-thing to a user than to all (it mentions them, or their own rules say so) there is a mark for that user. Whoever sends
-has read: "either by using the API or by sending an event" (Client-Server API, "Receiving notifications").
+thing to a user than to all (it mentions them, or their own rules say so) there is a mark for that user. A redacted
+event has one mark for everyone, which takes it out of all counts. Whoever sends has read: "either by using the API or
+by sending an event" (Client-Server API, "Receiving notifications").
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,8 +19,9 @@ from ranvier.rooms.preferences import PLAIN, Preferences
 from ranvier.rooms.verdicts import facts_of, verdict_of
 from ranvier.store import unread as store
 from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind
-from ranvier.store.unread import CounterRow, MarkRow, ReadRow
+from ranvier.store.unread import EVERYONE, CounterRow, MarkRow, ReadRow
 
 ALL_THREADS = ""
 _THREAD_COST = 250
@@ -72,7 +74,9 @@ class _Reader:
         self.bases: dict[str, int] = {}
         self.marks: list[MarkRow] = []
         self.sums: dict[str, Count] = {}
-        self._take(marks)
+        known = list(marks)
+        redacted = {mark.version for mark in known if mark.user_id == EVERYONE}
+        self._take(mark for mark in known if mark.user_id == EVERYONE or mark.version not in redacted)
 
     @property
     def floor(self) -> int:
@@ -280,20 +284,24 @@ class Unread:
 
     async def _counters(self, room: Room) -> RoomCounters:
         while room.counters is None:
-            head = room.head
-            threads = await store.counters(self._database, room.nid)
-            if room.head is head and room.counters is None:
-                room.counters = RoomCounters(threads)
+            await self._count_all([room])
         counters: RoomCounters = room.counters
         return counters
 
-    async def prepare(self, rooms: Iterable[Room], user_id: str) -> None:
+    async def _count_all(self, rooms: Sequence[Room]) -> None:
+        """The counters of rooms, into memory; leaves out a room in which something happened meanwhile."""
+        before = [(room, room.head) for room in rooms]
+        threads = await store.counters(self._database, [room.nid for room in rooms])
+        for room, head in before:
+            if room.head is head and room.counters is None:
+                room.counters = RoomCounters(threads[room.nid])
+
+    async def prepare(self, rooms: Sequence[Room], user_id: str) -> None:
         """What a user's counts of many rooms need, into memory, in few reads."""
-        missing = []
-        for room in rooms:
-            counters = room.counters or await self._counters(room)
-            if user_id not in counters.readers:
-                missing.append(room)
+        uncounted = [room for room in rooms if room.counters is None]
+        if uncounted:
+            await self._count_all(uncounted)
+        missing = [r for r in rooms if r.counters is not None and user_id not in r.counters.readers]
         if missing:
             await self._read(missing, user_id)
 
@@ -336,9 +344,15 @@ class Unread:
         return await store.counter_at(self._database, room.nid, name, version)
 
     def heard(self, entries: Sequence[Entry]) -> None:
-        """Follow the log: a receipt moves what its user has read."""
+        """Follow the log: a receipt moves what its user has read, a redaction takes back what counted for all."""
         for entry in entries:
-            if entry.kind == Kind.UNREAD:
+            if entry.kind == Kind.REDACTION and entry.payload is not None:
+                redacted: StoredEvent = entry.payload
+                room = self._heads.at_hand(redacted.event.room_id)
+                if room is not None and room.counters is not None:
+                    room.counters.moves += 1
+                    room.counters.readers.clear()
+            elif entry.kind == Kind.UNREAD:
                 room = self._heads.at_hand(entry.ref)
                 if room is None or room.counters is None:
                     continue

@@ -20,6 +20,7 @@ from ranvier.store import redactions as redactions_store
 from ranvier.store import relations as relations_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
+from ranvier.store import unread as unread_store
 from ranvier.store.database import Entry, Transaction
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.log import Kind, room_audience
@@ -274,7 +275,25 @@ async def write_redaction(transaction: Transaction, by: str, target: StoredEvent
     """Note that an event was redacted, if it was not before."""
     if await events_store.mark_redacted(transaction, target.event.event_id, by):
         await relations_store.delete_child(transaction, target.nid)
+        if target.timeline_version:
+            thread = await _thread_of(transaction, target.event.content)
+            await unread_store.take_back(transaction, target.room, thread, target.timeline_version)
         transaction.announce(Entry(Kind.REDACTION, room_audience(target.room), str(target.nid), target))
+
+
+async def _thread_of(transaction: Transaction, content: Mapping[str, Any]) -> str:
+    """As `Events.thread_of`, within the transaction."""
+    for _ in range(relations.MAX_THREAD_HOPS):
+        relation = relations.relation_of(content) if "m.relates_to" in content else None
+        if relation is None:
+            break
+        if relation.rel_type == relations.THREAD:
+            return relation.event_id
+        parent = await events_store.by_id(transaction, relation.event_id)
+        if parent is None:
+            break
+        content = parent.event.content
+    return relations.MAIN_TIMELINE
 
 
 async def _write_late_redactions(transaction: Transaction, made: Made) -> None:

@@ -49,9 +49,14 @@ async def children_among(reader: Reader, room: int, nids: Sequence[int]) -> set[
     return {row[0] for row in rows}
 
 
-async def exist(reader: Reader, room: int) -> bool:
-    """Whether the room has any gap."""
-    return await reader.fetch_value("SELECT 1 FROM gaps WHERE room = $1 LIMIT 1", room) is not None
+async def rooms_with(reader: Reader, rooms: Sequence[int]) -> set[int]:
+    """Those of the rooms that have any gap."""
+    rows = await reader.fetch(
+        "SELECT r.nid FROM rooms r "
+        "WHERE r.nid = ANY($1) AND EXISTS (SELECT 1 FROM gaps g WHERE g.room = r.nid)",
+        list(rooms),
+    )
+    return {row[0] for row in rows}
 
 
 async def children(reader: Reader, room: int, event_id: str) -> list[int]:

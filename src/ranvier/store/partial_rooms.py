@@ -1,5 +1,6 @@
 """Rooms whose state is partial: joined through a peer that left members out, which are still to come."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
@@ -47,6 +48,12 @@ async def get(reader: Reader, room: int) -> PartialRoom | None:
     """What is or was partial of a room, if anything."""
     row = await reader.fetch_row(f"SELECT {_COLUMNS} FROM partial_rooms WHERE room = $1", room)  # noqa: S608
     return _partial(row) if row is not None else None
+
+
+async def of_rooms(reader: Reader, rooms: Sequence[int]) -> dict[int, PartialRoom]:
+    """What is or was partial of rooms, by room; those that never were partial are left out."""
+    rows = await reader.fetch(f"SELECT {_COLUMNS} FROM partial_rooms WHERE room = ANY($1)", list(rooms))  # noqa: S608
+    return {row[0]: _partial(row) for row in rows}
 
 
 async def incomplete(reader: Reader) -> list[str]:

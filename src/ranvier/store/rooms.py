@@ -65,10 +65,29 @@ async def by_id(reader: Reader, room_id: str) -> RoomRow | None:
     return RoomRow(*row) if row is not None else None
 
 
+async def by_ids(reader: Reader, room_ids: Sequence[str]) -> list[RoomRow]:
+    """The rooms of these ids; unknown ones are left out."""
+    rows = await reader.fetch(
+        "SELECT nid, room_id, version FROM rooms WHERE room_id = ANY($1)", list(room_ids)
+    )
+    return [RoomRow(*row) for row in rows]
+
+
 async def by_nid(reader: Reader, nid: int) -> RoomRow | None:
     """The room of that number."""
     row = await reader.fetch_row("SELECT nid, room_id, version FROM rooms WHERE nid = $1", nid)
     return RoomRow(*row) if row is not None else None
+
+
+async def heads(reader: Reader, rooms: Sequence[int]) -> dict[int, HeadRow]:
+    """The newest row of each room's timeline; rooms without one are left out."""
+    rows = await reader.fetch(
+        "SELECT t.room, t.version, t.event, t.extremities, t.state_line, t.state_version FROM rooms r "
+        "JOIN timeline t ON t.room = r.nid "
+        "AND t.version = (SELECT MAX(n.version) FROM timeline n WHERE n.room = r.nid) WHERE r.nid = ANY($1)",
+        list(rooms),
+    )
+    return {row[0]: _head(row[1:]) for row in rows}
 
 
 async def head(reader: Reader, room: int) -> HeadRow | None:
@@ -78,8 +97,10 @@ async def head(reader: Reader, room: int) -> HeadRow | None:
         "WHERE room = $1 ORDER BY version DESC LIMIT 1",
         room,
     )
-    if row is None:
-        return None
+    return _head(row) if row is not None else None
+
+
+def _head(row: Sequence[Any]) -> HeadRow:
     extremities = tuple(orjson.loads(row[2])) if row[2] is not None else (row[1],)
     return HeadRow(row[0], extremities, Root(row[3], row[4]))
 
@@ -199,12 +220,16 @@ async def membership_events(reader: Reader, room_id: str) -> dict[str, tuple[int
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-async def member_counts(reader: Reader, room: int) -> dict[str, int]:
-    """How many users have each membership of a room."""
+async def member_counts(reader: Reader, rooms: Sequence[int]) -> dict[int, dict[str, int]]:
+    """By room, how many users have each membership."""
     rows = await reader.fetch(
-        "SELECT membership, COUNT(*) FROM memberships WHERE room = $1 GROUP BY membership", room
+        "SELECT room, membership, COUNT(*) FROM memberships WHERE room = ANY($1) GROUP BY room, membership",
+        list(rooms),
     )
-    return {row[0]: row[1] for row in rows}
+    counts: dict[int, dict[str, int]] = {room: {} for room in rooms}
+    for room, membership, number in rows:
+        counts[room][membership] = number
+    return counts
 
 
 async def heroes(database: Database, room: int, memberships: Sequence[str], limit: int) -> list[str]:

@@ -132,12 +132,27 @@ async def unset_current(transaction: Transaction, room: int, keys: Iterable[Key]
         )
 
 
-async def current_without_members(reader: Reader, room: int) -> dict[Key, int]:
-    """The current state's events by key, memberships left out."""
+async def current_without_members(reader: Reader, rooms: Sequence[int]) -> dict[int, dict[Key, int]]:
+    """By room, the current state's events by key, memberships left out."""
     rows = await reader.fetch(
-        "SELECT type, state_key, event FROM current_state WHERE room = $1 AND type <> 'm.room.member'", room
+        "SELECT room, type, state_key, event FROM current_state WHERE room = ANY($1) AND type <> 'm.room.member'",
+        list(rooms),
     )
-    return {(row[0], row[1]): row[2] for row in rows}
+    states: dict[int, dict[Key, int]] = {room: {} for room in rooms}
+    for room, kind, state_key, event in rows:
+        states[room][kind, state_key] = event
+    return states
+
+
+async def member_of_rooms(reader: Reader, rooms: Sequence[int], user_id: str) -> dict[int, int]:
+    """By room, one user's membership event; rooms where there is none are left out."""
+    rows = await reader.fetch(
+        "SELECT room, event FROM current_state "
+        "WHERE room = ANY($1) AND type = 'm.room.member' AND state_key = $2",
+        list(rooms),
+        user_id,
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 async def current(reader: Reader, room: int) -> dict[Key, int]:

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from ranvier.store.database import Reader, Transaction
 
+EVERYONE = ""
+"""Whose mark is a redacted event's: it takes back, for every reader, what the event meant."""
+
 
 class CounterRow(NamedTuple):
     """The counter of a thread after one version of the room's timeline."""
@@ -73,14 +76,32 @@ async def reads_of(reader: Reader, rooms: Sequence[int], user_id: str) -> list[R
 
 
 async def marks_of(reader: Reader, rooms: Sequence[int], user_id: str) -> list[MarkRow]:
-    """A user's marks in rooms, the oldest of a room first."""
+    """A user's marks in rooms, and everyone's on what the user has not read; the oldest of a room first."""
     rows = await reader.fetch(
         "SELECT room, user_id, version, thread, notify, highlight FROM unread_marks "
-        "WHERE room = ANY($1) AND user_id = $2 ORDER BY room, version",
+        "WHERE room = ANY($1) AND user_id = $2 UNION ALL "
+        "SELECT m.room, m.user_id, m.version, m.thread, m.notify, m.highlight FROM rooms r "
+        "JOIN unread_marks m ON m.room = r.nid AND m.user_id = '' AND m.version > COALESCE(("
+        "SELECT p.version FROM read_positions p WHERE p.room = r.nid AND p.user_id = $2 AND p.thread = ''), 0) "
+        "WHERE r.nid = ANY($1)",
         list(rooms),
         user_id,
     )
-    return [MarkRow(*row) for row in rows]
+    return sorted((MarkRow(*row) for row in rows), key=lambda mark: (mark.room, mark.version))
+
+
+async def take_back(transaction: Transaction, room: int, thread: str, version: int) -> None:
+    """The event that made a version of the room's timeline was redacted: it counts for nobody any more."""
+    counted = await transaction.fetch_value(
+        "SELECT 1 FROM unread_counters WHERE room = $1 AND thread = $2 AND version = $3",
+        room,
+        thread,
+        version,
+    )
+    mark = MarkRow(room, EVERYONE, version, thread, -1 if counted is not None else 0, 0)
+    await transaction.insert(
+        "unread_marks", "room, user_id, version, thread, notify, highlight", [mark], "DO NOTHING"
+    )
 
 
 async def drop_marks(
@@ -109,18 +130,23 @@ async def counter_at(reader: Reader, room: int, thread: str, version: int) -> in
     return int(value or 0)
 
 
-async def counters(reader: Reader, room: int) -> dict[str, tuple[int, int]]:
-    """The newest counter of each thread of a room, with the version that set it, the newest last."""
+async def counters(reader: Reader, rooms: Sequence[int]) -> dict[int, dict[str, tuple[int, int]]]:
+    """By room, the newest counter of each thread, with the version that set it, the newest last."""
     # From thread to thread by the index: there is a row for each event that was counted.
     rows = await reader.fetch(
-        "WITH RECURSIVE threads (thread) AS ("
-        "SELECT MIN(thread) FROM unread_counters WHERE room = $1 UNION ALL "
-        "SELECT (SELECT MIN(c.thread) FROM unread_counters c WHERE c.room = $1 AND c.thread > threads.thread) "
+        "WITH RECURSIVE threads (room, thread) AS ("
+        "SELECT r.nid, (SELECT MIN(c.thread) FROM unread_counters c WHERE c.room = r.nid) "
+        "FROM rooms r WHERE r.nid = ANY($1) UNION ALL SELECT threads.room, (SELECT MIN(c.thread) "
+        "FROM unread_counters c WHERE c.room = threads.room AND c.thread > threads.thread) "
         "FROM threads WHERE threads.thread IS NOT NULL), "
-        "newest AS (SELECT thread, (SELECT MAX(c.version) FROM unread_counters c "
-        "WHERE c.room = $1 AND c.thread = threads.thread) AS version FROM threads WHERE thread IS NOT NULL) "
-        "SELECT u.thread, u.counter, u.version FROM newest JOIN unread_counters u "
-        "ON u.room = $1 AND u.thread = newest.thread AND u.version = newest.version ORDER BY u.version",
-        room,
+        "newest AS (SELECT room, thread, (SELECT MAX(c.version) FROM unread_counters c "
+        "WHERE c.room = threads.room AND c.thread = threads.thread) AS version FROM threads "
+        "WHERE thread IS NOT NULL) "
+        "SELECT u.room, u.thread, u.counter, u.version FROM newest JOIN unread_counters u "
+        "ON u.room = newest.room AND u.thread = newest.thread AND u.version = newest.version ORDER BY u.version",
+        list(rooms),
     )
-    return {row[0]: (row[1], row[2]) for row in rows}
+    found: dict[int, dict[str, tuple[int, int]]] = {room: {} for room in rooms}
+    for room, thread, counter, version in rows:
+        found[room][thread] = (counter, version)
+    return found

@@ -26,7 +26,7 @@ from ranvier.sync.timelines import Gathered, Timelines
 
 _SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
 _PORTION = 50
-"""Rooms whose receipts and unread marks are read at once."""
+"""Rooms that are read at once, and whose receipts and unread marks are."""
 Section = tuple[bytes, bytes]
 """A room id as JSON, and the room's part of the answer."""
 
@@ -100,9 +100,10 @@ class RoomAnswers:
         works = []
         slices = Slices()
         preference = await self._timelines.preference_of(request.user_id)
-        for membership in rooms.by_room.values():
-            if not request.filter.room.wants_room(membership.room_id):
-                continue
+        wanted = [one for one in rooms.by_room.values() if request.filter.room.wants_room(one.room_id)]
+        for place, membership in enumerate(wanted):
+            if place % _PORTION == 0:
+                await self._load(request, wanted[place : place + _PORTION])
             if membership.membership == "invite":
                 if preference.shows_invite_by(membership.sender):
                     answer.invite.append((_key(membership), self._sections.invite(membership)))
@@ -169,6 +170,19 @@ class RoomAnswers:
         return touched
 
     # Gathering
+
+    async def _load(self, request: SyncRequest, memberships: Iterable[Membership]) -> None:
+        """Those of the rooms that are gathered as a whole and not in memory yet, in few reads."""
+        leaves = ("leave", "ban") if request.filter.room.include_leave else ()
+        room_ids = [
+            one.room_id
+            for one in memberships
+            if not one.is_afar
+            and one.membership in ("join", *leaves)
+            and self._heads.at_hand(one.room_id) is None
+        ]
+        if room_ids:
+            await self._heads.load(room_ids, request.user_id)
 
     async def _room(self, membership: Membership) -> Room:
         room = self._heads.at_hand(membership.room_id) or await self._heads.get(membership.room_id)
