@@ -22,6 +22,7 @@ def write_configuration(here: Surroundings) -> Path:
         **make_settings(here),
         "rc_media": UNLIMITED,
         "rc_other": UNLIMITED,
+        "allow_device_name_lookup_over_federation": True,
         "listeners": listeners,
     }
     path = here.data / "homeserver.yaml"

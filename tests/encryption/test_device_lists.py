@@ -91,7 +91,7 @@ async def test_entering_a_room_tells_of_all_who_are_in_it(server: Server):
     watcher = Watcher(alice)
     await watcher.catch_up()
     await alice.join(room_id)
-    assert await watcher.changes() == ({bob.user_id, carol.user_id}, set())
+    assert await watcher.changes() == ({alice.user_id, bob.user_id, carol.user_id}, set())
 
 
 async def test_who_shares_no_room_any_more_has_left(server: Server):

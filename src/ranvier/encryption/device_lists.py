@@ -102,7 +102,9 @@ async def weigh(
             gone |= before - now
     sharing = await store.read_sharing(reader, changed | gone, rooms)
     own = {user_id}
-    return ((changed & sharing) - own) | news.told, gone - sharing - own
+    # COMPAT(synapse): who enters a room is told of themselves, too, for the sake of their other devices.
+    told = news.told | own if entered else news.told
+    return ((changed & sharing) - own) | told, gone - sharing - own
 
 
 async def _own_moves(reader: Reader, user_id: str, news: News) -> tuple[set[int], set[int]]:

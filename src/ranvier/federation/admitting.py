@@ -14,7 +14,7 @@ from ranvier.protocol import client_format
 from ranvier.protocol.events import BadEvent, Event, cosigned, parse
 from ranvier.protocol.identifiers import BadIdentifier, check_user_id, server_name_of
 from ranvier.protocol.membership_events import check_handed_in
-from ranvier.protocol.refusal import Refusal, forbidden, invalid_param
+from ranvier.protocol.refusal import Refusal, forbidden, invalid_param, not_found
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.verifying import Verifying
 from ranvier.rooms.appending import Appending, Draft
@@ -48,6 +48,7 @@ class Templates:
     async def join(self, origin: str, room_id: str, user_id: str, versions: Sequence[str]) -> Template:
         """A join of a user of `origin`, which knows these room versions. Raises `Refusal`."""
         room = await self._room(origin, room_id, user_id)
+        check_whole(room)
         _check_version(room, versions)
         content: dict[str, Any] = {"membership": "join"}
         head = await self._heads.fault_in(room, [user_id])
@@ -59,6 +60,7 @@ class Templates:
     async def knock(self, origin: str, room_id: str, user_id: str, versions: Sequence[str]) -> Template:
         """A knock of a user of `origin`, which knows these room versions. Raises `Refusal`."""
         room = await self._room(origin, room_id, user_id)
+        check_whole(room)
         _check_version(room, versions)
         return await self._template(room, user_id, {"membership": "knock"})
 
@@ -110,6 +112,8 @@ class Admitting:
         Its signature also tells that it is this server that sends the event to all others. Raises `Refusal`.
         """
         room = await self._peers.known_room(origin, room_id)
+        if membership != "leave":
+            check_whole(room)
         try:
             event = parse(dict(pdu), room.version)
             check_handed_in(event, membership, room_id=room_id, origin=origin)
@@ -143,6 +147,14 @@ class Admitting:
         head = await self._heads.fault_in(room, ())
         kept = [head.state.get((kind, "")) for kind in client_format.STRIPPED_STATE_TYPES]
         return [client_format.strip_state(one.event) for one in kept if one is not None]
+
+
+def check_whole(room: Room) -> None:
+    """Refuse as long as the room's members are still to come: nobody can be told what we don't know (MSC3902)."""
+    if room.head is not None and room.head.partial:
+        raise not_found(
+            "This server has joined the room a moment ago and does not know all of its members yet."
+        )
 
 
 def _check_version(room: Room, versions: Sequence[str]) -> None:

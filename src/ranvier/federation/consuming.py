@@ -131,7 +131,7 @@ class Consuming:
             staged.event_id, ROOM_VERSIONS[room.version.identifier], orjson.loads(staged.pdu), staged.pdu
         )
         try:
-            outcome = await self._missing.receive(room, event, staged.origin)
+            outcome = await self._missing.receive(room, event, staged.origin, insist=staged.tries > 0)
         except Refusal as refusal:
             _log.info("an event was dropped", extra={"event_id": event.event_id, "why": refusal.error})
             return True

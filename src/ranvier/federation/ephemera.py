@@ -3,22 +3,42 @@
 Source: Server-Server API, "Typing Notifications", "Receipts".
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol.identifiers import BadIdentifier, server_name_of
 from ranvier.protocol.refusal import Refusal, bad_json, forbidden
-from ranvier.rooms.heads import MEMBER, Heads, Room
+from ranvier.rooms.heads import MEMBER, Heads, Room, TimelineItem
 from ranvier.rooms.receipts import READ, Receipts
 from ranvier.rooms.typing import Typing
+from ranvier.store.database import Entry
+from ranvier.store.log import Kind
 
 TYPING_MS: Final = 30_000
 """How long somebody types whose server says no more of it."""
 MAX_RECEIPTS: Final = 1_000
 """Receipts that are taken from one unit."""
+MAX_EARLY: Final = 1_000
+"""Events for which receipts wait, and receipts that wait for one: they often come in one transaction with it."""
 
 Content = Mapping[str, Any]
+
+_log = logging.getLogger("ranvier.federation")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Early:
+    """A receipt of an event that is not here yet."""
+
+    room: Room
+    user_id: str
+    thread: str | None
+    ts: int
 
 
 class RemoteEphemera:
@@ -32,6 +52,8 @@ class RemoteEphemera:
         self._typing = typing
         self._receipts = receipts
         self._now = now
+        self._early: OrderedDict[str, dict[tuple[str, str | None], _Early]] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def take_typing(self, origin: str, content: Content) -> None:
         """Somebody begins or ends to type."""
@@ -54,9 +76,48 @@ class RemoteEphemera:
             except Refusal:
                 continue
             event_id, thread, ts = receipt
-            await self._receipts.receive_from_peer(
-                room, user_id, event_id, thread, ts if ts is not None else self._now()
-            )
+            early = _Early(room, user_id, thread, ts if ts is not None else self._now())
+            # It waits first and is tried then, so that the event can't come in between.
+            waiting = self._early.setdefault(event_id, {})
+            waiting[user_id, thread] = early
+            if await self._receive(event_id, early):
+                self._forget(event_id, early)
+            elif len(self._early) > MAX_EARLY or len(waiting) > MAX_EARLY:
+                self._early.popitem(last=False)
+
+    async def _receive(self, event_id: str, early: _Early) -> bool:
+        return await self._receipts.receive_from_peer(
+            early.room, early.user_id, event_id, early.thread, early.ts
+        )
+
+    def _forget(self, event_id: str, early: _Early) -> None:
+        waiting = self._early.get(event_id, {})
+        if waiting.get((early.user_id, early.thread)) is early:
+            del waiting[early.user_id, early.thread]
+            if not waiting:
+                self._early.pop(event_id, None)
+
+    def heard(self, entries: Sequence[Entry]) -> None:
+        """Follow the log: events come for which receipts wait."""
+        for entry in entries if self._early else ():
+            if entry.kind == Kind.EVENT and isinstance(entry.payload, TimelineItem):
+                event_id = entry.payload.kept.event.event_id
+                waiting = self._early.pop(event_id, None)
+                if waiting:
+                    task = asyncio.create_task(self._receive_all(event_id, list(waiting.values())))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _receive_all(self, event_id: str, receipts: Sequence[_Early]) -> None:
+        try:
+            for early in receipts:
+                await self._receive(event_id, early)
+        except Exception:
+            _log.exception("receipts of an event that came later were lost", extra={"event_id": event_id})
 
     async def _room_of(self, origin: str, room_id: str, user_id: str) -> Room:
         """The room, if the user is of that server and in it. Raises `Refusal`."""
@@ -67,7 +128,11 @@ class RemoteEphemera:
         if not is_theirs:
             raise forbidden("A server can only speak for its own users.")
         room = await self._peers.known_room(origin, room_id)
-        member = (await self._heads.fault_in(room, [user_id])).state.get((MEMBER, user_id))
+        head = await self._heads.fault_in(room, [user_id])
+        member = head.state.get((MEMBER, user_id))
+        if member is None and head.partial:
+            # Their membership is among what is still to come: their server must know.
+            return room
         if member is None or member.event.content.get("membership") != "join":
             raise forbidden("The user is not in that room.")
         return room

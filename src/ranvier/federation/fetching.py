@@ -99,6 +99,21 @@ class Fetching:
         state = [have[name] for name in dict.fromkeys(ids.pdu_ids)]
         return state, [have[name] for name in dict.fromkeys(ids.auth_chain_ids) if name in have]
 
+    async def state_before_join(self, room: Room, join: Event, peer: str) -> tuple[list[Event], list[Event]]:
+        """The state before a join of ours, as `state_before`. Raises RemoteFailure.
+
+        It is asked for at what the join builds on, which the peer has had for longer than the join (MSC3902).
+        """
+        if len(join.prev_events) != 1:
+            # How its branches come together is for the peer to say.
+            return await self.state_before(room, join.event_id, peer)
+        state, chain = await self.state_before(room, join.prev_events[0], peer)
+        previous = await self.event(room, join.prev_events[0], peer)
+        if previous.is_state:
+            key = (previous.type, previous.state_key)
+            state = [*(one for one in state if (one.type, one.state_key) != key), previous]
+        return state, chain
+
     async def checked(self, room: Room, pdus: Sequence[dict[str, Any]]) -> list[Event]:
         """The events among the PDUs that are signed and of the room; the others are left out."""
         outcomes = await self._verifying.check(pdus, room.version)

@@ -143,6 +143,8 @@ class FederatedMemberships:
         return await self._local.set(sender, room_id, target, content, is_guest=is_guest)
 
     def _candidates(self, room_id: str, named: Sequence[str]) -> list[str]:
-        """The servers that may help, those that were named first."""
-        makers = [server_name_of(room_id)] if ":" in room_id else []
-        return [name for name in dict.fromkeys([*named, *makers]) if name != self._peers.server_name]
+        """The servers that may help: those that were named, or else the one that made the room."""
+        others = [name for name in dict.fromkeys(named) if name != self._peers.server_name]
+        if others or ":" not in room_id or server_name_of(room_id) == self._peers.server_name:
+            return others
+        return [server_name_of(room_id)]

@@ -25,8 +25,12 @@ WALKED: Final = 50
 """Missing events that are asked for in one request."""
 _ROUNDS: Final = 4
 """So often what came back is walked on from, before the state is asked for."""
+_FULL: Final = 10
+"""An answer of fewer events was not cut off by the peer's limit: it gave what it would."""
 _PEERS: Final = 5
 """Servers that are asked for one thing, one after the other."""
+_BRIDGES: Final = 5
+"""Missing events that are taken in with the state before them, for one event that comes after them."""
 
 Outcome = Judgement | Missing
 Found = TypeVar("Found")
@@ -50,15 +54,18 @@ class MissingEvents:
         self._servers = servers
         self._fetching = fetching
 
-    async def receive(self, room: Room, event: Event, origin: str) -> Outcome:
+    async def receive(self, room: Room, event: Event, origin: str, *, insist: bool = True) -> Outcome:
         """Take an event of `origin` into the room, and before it what it builds on.
 
-        Still `Missing` if nobody gives that. Raises RemoteFailure if all who were asked failed.
+        Still `Missing` if nobody gives that. Unless we `insist`, nobody else is asked for what the origin left out
+        when it was asked for what lies before its event. Raises RemoteFailure if all who were asked failed.
         """
         outcome = await self._receive(room, event, origin)
         if isinstance(outcome, Missing) and outcome.prev_events:
-            await self._walk_back(room, event, origin)
+            answered = await self._walk_back(room, event, origin)
             outcome = await self._receive(room, event, origin)
+            if answered and not insist:
+                return outcome
         if isinstance(outcome, Missing) and outcome.prev_events:
             outcome = await self._bridge(room, event, outcome.prev_events, origin)
         return outcome
@@ -77,9 +84,10 @@ class MissingEvents:
         )
         await self._outliers.keep(room.version, room.room_id, chain)
 
-    async def _walk_back(self, room: Room, event: Event, origin: str) -> None:
-        """Take in the events between ours and this one, as far as the origin gives them."""
+    async def _walk_back(self, room: Room, event: Event, origin: str) -> bool:
+        """Take in the events between ours and this one, as far as the origin gives them; whether it answered."""
         found: dict[str, Event] = {}
+        answered = False
         latest = [event]
         for _ in range(_ROUNDS):
             try:
@@ -87,13 +95,20 @@ class MissingEvents:
             except RemoteFailure as failure:
                 _log.info("missing events were not given", extra={"origin": origin, "why": failure.reason})
                 break
+            answered = True
             new = [one for one in events if one.event_id not in found and one.event_id != event.event_id]
             found.update((one.event_id, one) for one in new)
             latest = await self._lacking(room, new)
-            if not latest:
+            if not latest or len(new) < _FULL:
                 break
+        bridges = 0
         for one in sorted(found.values(), key=lambda one: one.depth):
-            await self._receive(room, one, origin)
+            outcome = await self._receive(room, one, origin)
+            if isinstance(outcome, Missing) and outcome.prev_events and bridges < _BRIDGES:
+                # Beyond the oldest that it gave there is a gap.
+                bridges += 1
+                await self._bridge(room, one, outcome.prev_events, origin)
+        return answered
 
     async def _lacking(self, room: Room, events: Sequence[Event]) -> list[Event]:
         """Those of the events that build on one which is neither known nor among them."""

@@ -76,12 +76,12 @@ class Resyncing:
         partial = await self._completing.standing(room)
         if partial is None:
             return True
-        join = (await self._events.by_nids([partial.join]))[partial.join].event.event_id
+        join = (await self._events.by_nids([partial.join]))[partial.join].event
         others = sorted(await self._servers.in_room(room) - {self._server_name})
         for server in dict.fromkeys([*partial.servers[:1], *others]):
             try:
                 async with self._turns:
-                    state, chain = await self._fetching.state_before(room, join, server)
+                    state, chain = await self._fetching.state_before_join(room, join, server)
                     await self._completing.complete(room, state, chain)
             except RemoteFailure as failure:
                 about = {"room_id": room.room_id, "why": str(failure)}

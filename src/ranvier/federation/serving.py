@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.protocol.events import Event
-from ranvier.protocol.refusal import not_found
+from ranvier.protocol.refusal import forbidden, not_found
 from ranvier.rooms.events import Events
 from ranvier.rooms.peer_history import PeerHistory
 
@@ -58,6 +58,10 @@ class Serving:
     ) -> tuple[Sequence[str], Sequence[str]]:
         """The ids of the state before an event, and of its auth chain."""
         room = await self._peers.shared_room(origin, room_id)
+        if room.head is not None and room.head.partial:
+            raise forbidden(
+                "This server has joined the room a moment ago and does not know its whole state yet."
+            )
         found = await self._history.state_ids(room, event_id)
         if found is None:
             raise not_found(f"The state before {event_id[:255]} is not known here.")

@@ -64,8 +64,8 @@ def add_inbound(
 
 def _received_edus(own_name: str, writer: Writer, parts: Parts, now: Callable[[], int]) -> ReceivedEdus:
     """Who takes which unit."""
-    ephemera = RemoteEphemera(
-        parts.get(PeerRooms), parts.get(Heads), parts.get(Typing), parts.get(Receipts), now
+    ephemera = parts.add(
+        RemoteEphemera(parts.get(PeerRooms), parts.get(Heads), parts.get(Typing), parts.get(Receipts), now)
     )
     lists = parts.get(RemoteLists)
     return ReceivedEdus(

@@ -82,6 +82,7 @@ def unsigned_json(
     delay_id: str | None = None,
     membership: str | None = None,
     prev_content: Mapping[str, Any] | None = None,
+    prev_sender: str | None = None,
     replaces_state: str | None = None,
     redacted_because: bytes | None = None,
     relations: Mapping[str, Any] | None = None,
@@ -106,6 +107,9 @@ def unsigned_json(
         unsigned["membership"] = membership
     if prev_content is not None:
         unsigned["prev_content"] = prev_content
+    if prev_sender is not None:
+        # COMPAT(synapse): clients show by it who had invited somebody; the specification does not know it.
+        unsigned["prev_sender"] = prev_sender
     if replaces_state is not None:
         unsigned["replaces_state"] = replaces_state
     if redacted_because is not None:
@@ -131,7 +135,7 @@ def strip_state(event: "Event") -> dict[str, Any]:
 
 
 def prune_stripped_state(received: object) -> dict[str, Any] | None:
-    """What another server gave as a stripped state event, with only the properties that one may have.
+    """What another server gave as a stripped state event, with only the properties that one may have (MSC4311 too).
 
     None if it does not have the form of one.
     """
@@ -139,4 +143,8 @@ def prune_stripped_state(received: object) -> dict[str, Any] | None:
         return None
     if not all(isinstance(received.get(key), str) for key in ("type", "state_key", "sender")):
         return None
-    return {key: received[key] for key in _STRIPPED_KEYS}
+    pruned = {key: received[key] for key in _STRIPPED_KEYS}
+    if received["type"] == "m.room.create":
+        told = {"event_id": str, "origin_server_ts": int}
+        pruned |= {key: received[key] for key, kind in told.items() if type(received.get(key)) is kind}
+    return pruned

@@ -76,7 +76,8 @@ async def _content(
                 client.open(destination, "GET", path, query=query, timeout_s=MEDIA_TIMEOUT_S, urgent=True)
             )
         except RemoteFailure as failure:
-            if not failure.is_unknown_endpoint:
+            # Some that know only the older path answer this one with a refusal that is none of Matrix's.
+            if not failure.is_unknown_endpoint and not (failure.refused and failure.errcode is None):
                 raise
             # COMPAT(before v1.11): media was for everybody; the other server must not fetch it from a third one.
             opened = await stack.enter_async_context(

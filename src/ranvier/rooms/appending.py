@@ -317,6 +317,9 @@ class Appending(Work[Proposal, list[str]]):
             made.moved = {(event.type, event.state_key): (replaced, kept)}
         if draft.redacts and proposal.redacts is not None:
             made.targets = [proposal.redacts]
+        elif draft.redacts:
+            made.awaits = draft.redacts
+            kept.judgement = Judgement.WITHHELD
         if event.type == MEMBER and event.content.get("membership") in _STRIPPED:
             made.stripped_state = _stripped_state(head, event)
         return made

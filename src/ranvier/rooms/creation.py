@@ -196,7 +196,9 @@ class Creation:
             state["m.room.canonical_alias", ""] = {"alias": alias}
         state["m.room.join_rules", ""] = {"join_rule": join_rule}
         state["m.room.history_visibility", ""] = {"history_visibility": visibility}
-        state["m.room.guest_access", ""] = {"guest_access": guests}
+        if guests != "forbidden":
+            # Without the event guests are kept out just as well.
+            state["m.room.guest_access", ""] = {"guest_access": guests}
         if len(request.initial_state) > MAX_INITIAL_STATE:
             raise invalid_param(f"'initial_state' can hold at most {MAX_INITIAL_STATE} events.")
         for given in request.initial_state:

@@ -90,14 +90,14 @@ class Receipts:
 
     async def receive_from_peer(
         self, room: Room, user_id: str, event_id: str, thread: str | None, ts: int
-    ) -> None:
+    ) -> bool:
         """A member on another server has read up to an event, at `ts` (ms): shown here, counted there.
 
-        Of an event that is not here nothing can be shown: such a receipt is passed over.
+        False if the event is not here: then nothing can be shown of it.
         """
         kept = await self._events.by_id(event_id)
         if kept is None or kept.room != room.nid or not kept.timeline_version:
-            return
+            return False
         where = thread if thread is not None else ALL_THREADS
         row = ReceiptRow(room.nid, user_id, READ, where, event_id, kept.timeline_version, ts)
         receipt = Receipt(user_id, READ, thread, event_id, ts)
@@ -108,6 +108,7 @@ class Receipts:
                 transaction.announce(Entry(Kind.RECEIPT, room_audience(room.nid), ref, receipt))
 
         await self._writer.run(write)
+        return True
 
     async def _is_in(self, kept: StoredEvent, thread: str) -> bool:
         """Whether the event is in the thread, or is the thread's root or relates to it."""

@@ -134,6 +134,10 @@ class Sending:
         async def append() -> str:
             room, head = await self.joined_room(sender, room_id)
             target = await self._events.by_id(event_id)
+            if target is None and event_id.startswith("$") and not own_only:
+                # It may be on its way: whether the redaction counts shows when it is here, on each server.
+                draft = Draft(sender, REDACTION, content, redacts=event_id)
+                return (await self._appending.append(Proposal(room, [draft], transaction)))[0]
             if target is None or target.room != room.nid:
                 raise not_found(f"There is no event {event_id} in this room.")
             if target.event.type == "m.room.create":

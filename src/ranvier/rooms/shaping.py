@@ -155,6 +155,7 @@ class _Shape:
         replaced = self._replaced.get(kept.nid)
         if replaced is not None:
             said["prev_content"] = replaced.event.content
+            said["prev_sender"] = replaced.event.sender
             said["replaces_state"] = replaced.event.event_id
         because = self._redactions.get(kept.redacted_by) if kept.redacted_by is not None else None
         if because is not None:

@@ -41,12 +41,12 @@ async def note_answer(
 
 
 async def stage(transaction: Transaction, staged: Sequence[Staged], now: int) -> None:
-    """Keep events for their rooms; one that waits already goes on waiting."""
+    """Keep events for their rooms; one that waits already is due now, as what it lacked may have come."""
     await transaction.insert(
         "inbox",
         "room, event_id, place, origin, pdu, tries, due_ts",
         [(*one, now) for one in staged],
-        "DO NOTHING",
+        "(room, event_id) DO UPDATE SET due_ts = excluded.due_ts",
     )
 
 

@@ -75,6 +75,7 @@ class EventShaper:
             delay_id=delay_id,
             membership=membership,
             prev_content=replaced.event.content if replaced is not None else None,
+            prev_sender=replaced.event.sender if replaced is not None else None,
             replaces_state=replaced.event.event_id if replaced is not None else None,
             redacted_because=client_json(because.event) if because is not None else None,
             relations=self._bundles.get(event.event_id),
