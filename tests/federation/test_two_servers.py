@@ -263,3 +263,45 @@ async def test_content_and_profiles_of_another_server_are_shown(alpha: Federated
     (await alice.put(name, json={"displayname": "Alice"})).ok()
     profile = (await bob.get(path_of("_matrix/client/v3/profile", alice.user_id))).ok()
     assert profile["displayname"] == "Alice"
+
+
+async def test_who_returns_to_a_room_is_told_the_keys_that_came_meanwhile(
+    alpha: Federated, beta: Federated
+) -> None:
+    alice, bob = await alpha.register("alice"), await beta.register("bob")
+    room_id = await _public_room(alice)
+    await _join(bob, room_id, alpha)
+
+    async def upload(key: str) -> dict[str, str]:
+        keys = {f"ed25519:{alice.device_id}": key * 43}
+        device = {
+            "user_id": alice.user_id,
+            "device_id": alice.device_id,
+            "algorithms": ["m.megolm.v1.aes-sha2"],
+            "keys": keys,
+            "signatures": {alice.user_id: {f"ed25519:{alice.device_id}": "y" * 86}},
+        }
+        (await alice.post("/_matrix/client/v3/keys/upload", json={"device_keys": device})).ok()
+        return keys
+
+    async def known() -> dict[str, str]:
+        asked = {"device_keys": {alice.user_id: []}}
+        found = (await bob.post("/_matrix/client/v3/keys/query", json=asked)).ok()
+        keys: dict[str, str] = found["device_keys"][alice.user_id][alice.device_id]["keys"]
+        return keys
+
+    assert await upload("a") == await known()
+    following = Follower(alice)
+    await bob.leave(room_id)
+
+    def has_left(answer: Any) -> bool:
+        room = answer.get("rooms", {}).get("join", {}).get(room_id, {})
+        events = room.get("timeline", {}).get("events", [])
+        return any(
+            e.get("state_key") == bob.user_id and e["content"]["membership"] == "leave" for e in events
+        )
+
+    await following.until(has_left, "bob's leave")
+    later = await upload("b")
+    await _join(bob, room_id, alpha)
+    assert await known() == later

@@ -115,10 +115,6 @@ class RemoteLists:
 
         await self._writer.run(write)
 
-    async def return_to(self, room: int) -> None:
-        """This server comes back into a room that it had left."""
-        await self._writer.run(lambda transaction: store.mark_members_stale(transaction, room))
-
 
 def _own_user(origin: str, user_id: Any) -> str:
     try:

@@ -26,6 +26,7 @@ from ranvier.store import auth_chains as auth_chains_store
 from ranvier.store import events as events_store
 from ranvier.store import gaps as gaps_store
 from ranvier.store import partial_rooms as partial_store
+from ranvier.store import remote_devices
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store import unread as unread_store
@@ -255,6 +256,8 @@ class Founding:
         await state_store.unset_current(transaction, room, difference.unset)
         await rooms_store.set_memberships(transaction, difference.memberships)
         await rooms_store.delete_memberships(transaction, difference.gone)
+        # While nobody of ours was in the room, its members' servers told this one of no new devices.
+        await remote_devices.mark_members_stale(transaction, room)
         if entry.base is not None:
             partial = PartialRoom(room, join.nid, entry.base, tuple(entry.servers))
             await partial_store.insert(transaction, partial)
