@@ -117,7 +117,7 @@ class Appending(Work[Proposal, list[str]]):
                 async with room.turn:
                     pass
             try:
-                return await self.submit(proposal)
+                return await self._writer.submit(self, proposal)
             except (Stale, NumbersExhausted):
                 continue
         raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
@@ -191,7 +191,9 @@ class Appending(Work[Proposal, list[str]]):
             users.update(mentioned(draft.content))
             if draft.thread is None and "m.relates_to" in draft.content:
                 draft.thread = await self._events.thread_of(draft.content)
-        await self._heads.know(room, users)
+        head = await self._heads.fault_in(room, users)
+        if head.partial:
+            await self._heads.know(room, users)
         await self._unread.gather(room)
 
     # Forming: on the loop, while nothing of this process commits.

@@ -119,7 +119,7 @@ async def write_made(transaction: Transaction, made: Sequence[Made], server_name
     await _write_memberships(transaction, made, server_name)
     await _write_relations(transaction, made)
     placed = [one.kept for one in made if one.kept.event.is_state and not one.known]
-    if not await auth_chains_store.insert(transaction, placed):
+    if placed and not await auth_chains_store.insert(transaction, placed):
         raise Stale
     for one in made:
         for target in one.targets:
