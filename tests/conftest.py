@@ -113,18 +113,49 @@ def _until_ready(folder: str) -> None:
     raise TimeoutError("PostgreSQL did not start")
 
 
+class PostgresDatabases:
+    """Databases in the run's PostgreSQL, whose socket is in `folder`.
+
+    Each is a copy of one that has the newest schema, as running the schema takes several times as long.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._template: str | None = None
+
+    async def make(self) -> str:
+        """The name of a new one."""
+        if self._template is None:
+            template = await self._create("")
+            made = await PostgresDatabase.connect(host=self.folder, user="postgres", database=template)
+            await schema.upgrade(made)
+            await made.close()
+            self._template = template
+        return await self._create(f"TEMPLATE {self._template}")
+
+    async def _create(self, how: str) -> str:
+        name = f"t{uuid.uuid4().hex}"
+        connection = await asyncpg.connect(host=self.folder, user="postgres", database="postgres")
+        await connection.execute(f"CREATE DATABASE {name} {how}")
+        await connection.close()
+        return name
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_socket: str) -> PostgresDatabases:
+    """Makes databases for tests."""
+    return PostgresDatabases(postgres_socket)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """A fresh database with the newest schema."""
     if request.param == "sqlite":
         made: Database = SqliteDatabase(tmp_path / "ranvier.db")
     else:
-        folder = request.getfixturevalue("postgres_socket")
-        name = f"t{uuid.uuid4().hex}"
-        connection = await asyncpg.connect(host=folder, user="postgres", database="postgres")
-        await connection.execute(f"CREATE DATABASE {name}")
-        await connection.close()
-        made = await PostgresDatabase.connect(host=folder, user="postgres", database=name)
+        databases: PostgresDatabases = request.getfixturevalue("postgres_databases")
+        name = await databases.make()
+        made = await PostgresDatabase.connect(host=databases.folder, user="postgres", database=name)
     await schema.upgrade(made)
     yield made
     await made.close()

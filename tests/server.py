@@ -22,7 +22,6 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg
 import pytest
 import yaml
 from tests.http_client import Client, path_of
@@ -231,12 +230,9 @@ async def database_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The key `database` of the configuration, for a fresh database of each kind."""
     if request.param == "sqlite":
         return {"name": "sqlite3", "args": {"database": "ranvier.db"}}
-    folder = request.getfixturevalue("postgres_socket")
-    name = f"t{uuid.uuid4().hex}"
-    connection = await asyncpg.connect(host=folder, user="postgres", database="postgres")
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
-    return {"name": "asyncpg", "args": {"database": name, "user": "postgres", "host": folder}}
+    databases = request.getfixturevalue("postgres_databases")
+    args = {"database": await databases.make(), "user": "postgres", "host": databases.folder}
+    return {"name": "asyncpg", "args": args}
 
 
 @pytest.fixture

@@ -66,6 +66,13 @@ def test_a_second_start_finds_the_data_of_the_first(tmp_path: Path) -> None:
         assert (tmp_path / "data" / "signing.key").read_text() == key
 
 
+def test_a_name_that_was_set_like_any_key_is_that_of_later_starts_too(tmp_path: Path) -> None:
+    with running(tmp_path, "--set", "server_name=example.org", "--port", "0"):
+        pass
+    with running(tmp_path) as greeting:
+        assert greeting["server name"] == "example.org"
+
+
 def test_another_server_name_is_refused_on_the_same_folder(tmp_path: Path) -> None:
     with running(tmp_path, "--port", "0", "--server-name", "example.org"):
         pass

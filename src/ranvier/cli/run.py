@@ -54,7 +54,8 @@ def run(
     """
     try:
         if not config_paths and not (data / CONFIG_NAME).exists():
-            create(data, server_name or TRIAL_NAME, address or "127.0.0.1", 8008 if port is None else port)
+            name = server_name or _assigned_name(assignments) or TRIAL_NAME
+            create(data, name, address or "127.0.0.1", 8008 if port is None else port)
         paths = configuration_paths(config_paths, data)
         config = load(paths, [*_overrides(address, port), *assignments])
     except ConfigError as error:
@@ -67,6 +68,14 @@ def run(
     for warning in config.warnings:
         say(warning)
     _serve(config, lambda bound: _greet(config, paths, bound))
+
+
+def _assigned_name(assignments: Sequence[str]) -> str | None:
+    """The server's name where `--set` gives one: it is written down like that of `--server-name`, for later starts."""
+    names = [
+        value.strip() for key, _, value in (one.partition("=") for one in assignments) if key == "server_name"
+    ]
+    return names[-1] if names else None
 
 
 def _overrides(address: str | None, port: int | None) -> list[str]:
