@@ -205,7 +205,7 @@ async def test_what_the_whole_state_forbids_is_taken_back(server: Server) -> Non
     assert await partial.receiver.receive(wrong) == [Judgement.ACCEPTED]
     await partial.complete()
     kept = await partial.receiver.kept(wrong.event_id)
-    assert kept.judgement is Judgement.SOFT_FAILED
+    assert kept.judgement is Judgement.REJECTED
     path = f"/_matrix/client/v3/rooms/{partial.join.room_id}/messages"
     page = (await dave.get(path, query={"dir": "b", "limit": "10"})).ok()
     assert wrong.event_id not in {event["event_id"] for event in page["chunk"]}

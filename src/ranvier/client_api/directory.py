@@ -3,6 +3,7 @@
 import msgspec
 
 from ranvier.client_api.room_parameters import refuse_guest
+from ranvier.federation.aliases import AliasesForPeers
 from ranvier.http.endpoints import Answer, endpoint
 from ranvier.http.request import Request
 from ranvier.rooms.aliases import Aliases
@@ -17,10 +18,12 @@ class AliasTarget(msgspec.Struct):
 
 
 @endpoint("GET", _PATH, access="open")
-async def get_room_id_by_alias(request: Request, aliases: Aliases) -> Answer:
+async def get_room_id_by_alias(request: Request, aliases: Aliases, for_peers: AliasesForPeers) -> Answer:
     """The room that an alias points to, and the servers that know it."""
     found = await aliases.get(request.parameters["roomAlias"])
-    return {"room_id": found.room_id, "servers": found.servers}
+    is_ours = found.servers == [aliases.server_name]
+    servers = await for_peers.servers_in(found.room_id) if is_ours else []
+    return {"room_id": found.room_id, "servers": servers or found.servers}
 
 
 @endpoint("PUT", _PATH)

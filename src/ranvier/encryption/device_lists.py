@@ -85,7 +85,9 @@ async def weigh(
     """The users changed and left that the news amount to."""
     changed, gone = set(news.changed), set()
     entered, abandoned = await _own_moves(reader, user_id, news)
-    entered |= news.completed & set(rooms)
+    completed = news.completed & set(rooms)
+    if completed:
+        changed |= await store.read_newcomers(reader, completed)
     if entered:
         changed |= await store.read_joined(reader, entered)
     if abandoned:

@@ -10,6 +10,7 @@ from ranvier.rooms.heads import MEMBER, Heads, Room
 from ranvier.rooms.servers import Servers
 from ranvier.store import device_lists as device_lists_store
 from ranvier.store import rooms as rooms_store
+from ranvier.store import sending as sending_store
 from ranvier.store.database import Database
 from ranvier.store.events import StoredEvent
 
@@ -74,6 +75,11 @@ class Audiences:
     async def of_room(self, room: Room) -> set[str]:
         """The servers that are in a room now."""
         return self._others(await self._servers.in_room(room))
+
+    async def while_partial(self, room: Room) -> set[str]:
+        """The servers in a room whose members have all come now, and those that were until somebody left meanwhile."""
+        moved = await sending_store.read_moved_while_partial(self._database, room.nid)
+        return self._others({*await self._servers.in_room(room), *map(server_name_of, moved)})
 
     async def of_user(self, user_id: str) -> set[str]:
         """The servers that share a room with a user of this server."""

@@ -25,6 +25,7 @@ MAX_RECEIPTS: Final = 1_000
 """Receipts that are taken from one unit."""
 MAX_EARLY: Final = 1_000
 """Events for which receipts wait, and receipts that wait for one: they often come in one transaction with it."""
+_NAME_BYTES: Final = 255
 
 Content = Mapping[str, Any]
 
@@ -158,5 +159,7 @@ def _receipt(told: Any) -> _Receipt | None:
     data = told.get("data")
     data = data if isinstance(data, dict) else {}
     thread, ts = data.get("thread_id"), data.get("ts")
+    if len(event_ids[0].encode()) > _NAME_BYTES:
+        return None
     is_time = isinstance(ts, int) and not isinstance(ts, bool) and 0 <= ts < 2**53
     return event_ids[0], thread if isinstance(thread, str) else None, ts if is_time else None

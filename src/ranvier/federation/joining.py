@@ -21,6 +21,7 @@ from ranvier.remote.joins_v2 import Joined, send_join_v2
 from ranvier.remote.verifying import Verifying
 from ranvier.rooms.founding import Founding
 from ranvier.rooms.heads import Room
+from ranvier.store.events import Judgement
 
 _VERSIONS = tuple(ROOM_VERSIONS)
 
@@ -80,7 +81,9 @@ class Joining:
 
     async def _be_let_in(self, room: Room, user_id: str, content: Mapping[str, Any], server: str) -> None:
         join, _, _ = await self._shake_hands(user_id, room.room_id, content, server, quickly=True)
-        await self._missing.receive(room, join, server)
+        outcome = await self._missing.receive(room, join, server)
+        if outcome is not Judgement.ACCEPTED:
+            raise RemoteFailure(server, "What it says of the room does not allow the join here.", status=200)
 
     async def _shake_hands(
         self, user_id: str, room_id: str, content: Mapping[str, Any], server: str, quickly: bool

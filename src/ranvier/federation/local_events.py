@@ -52,6 +52,11 @@ class LocalEvents:
         before = await self._events.by_nids(list(found.values()))
         return all(one.event.content.get("membership") != "join" for one in before.values())
 
+    async def devices_changed_while_partial(self, room: int, version: int) -> list[str]:
+        """This server's users whose devices changed while a room lacked the members that came with this version."""
+        changed = await store.read_devices_changed_while_partial(self._database, room, version)
+        return [user_id for user_id in changed if self.is_own(user_id)]
+
     async def at(self, versions: Sequence[tuple[int, int]]) -> dict[tuple[int, int], StoredEvent]:
         """Those that made these versions of rooms' timelines, each (room, version); memberships of others too."""
         numbers = await store.read_events_to_tell(self._database, versions, self.server_name)

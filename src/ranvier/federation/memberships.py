@@ -19,6 +19,10 @@ from ranvier.rooms.membership import Memberships
 _ELSEWHERE: Final = frozenset({"M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
 """Refusals of a restricted join that another server of the room may not share."""
 
+_UNKNOWN: Final = Refusal(
+    "M_UNKNOWN", "The members of this room are still being fetched; please try again.", status=503
+)
+
 
 class FederatedMemberships:
     """What the client API asks for when a user joins, knocks, leaves, or invites somebody."""
@@ -60,6 +64,10 @@ class FederatedMemberships:
         finally:
             if not lock.locked():
                 self._entering.pop(room_id, None)
+        if not is_guest and await self._peers.is_unknown_in(room, user_id):
+            # Who let us in knows whom we don't know yet.
+            await self._be_let_in(room, user_id, via, reason, content, _UNKNOWN)
+            return
         try:
             await self._local.join(user_id, room_id, reason=reason, content=content, is_guest=is_guest)
         except Refusal as refusal:

@@ -90,6 +90,8 @@ class Routing:
     async def _look_at(self, entry: Entry) -> None:
         if entry.kind == Kind.EVENT:
             await self._event(entry)
+        elif entry.kind == Kind.STATE and entry.payload is None:
+            await self._completed(entry)
         elif entry.kind == Kind.RECEIPT:
             await self._receipt(entry)
         elif entry.kind == Kind.DEVICE_LIST and entry.audience == entry.ref:
@@ -128,6 +130,17 @@ class Routing:
         """Servers that had no reason to know the devices of a user now have."""
         news = DeviceNews(position, None, cross_signing=True)
         await self._tell_devices(await self._audiences.new_to(user_id, room), user_id, news)
+
+    async def _completed(self, entry: Entry) -> None:
+        """Members whom a peer had left out have come: their servers may have missed news of devices (MSC3902)."""
+        nid = int(entry.audience[1:])
+        users = await self._local_events.devices_changed_while_partial(nid, int(entry.ref))
+        room = await self._audiences.room(nid) if users else None
+        if room is None:
+            return
+        names = await self._audiences.while_partial(room)
+        for user_id in users:
+            await self._tell_devices(names, user_id, DeviceNews(entry.position, None, cross_signing=True))
 
     async def _devices(self, entry: Entry) -> None:
         user_id, change = entry.ref, entry.payload

@@ -33,6 +33,8 @@ from ranvier.store.writer import Writer
 
 _SLICE: Final = 2_000
 _PAGE: Final = 100
+_REJECTED: Final = 1_000
+"""Events that were rejected meanwhile and are judged again."""
 _TRIES: Final = 20
 _Row = TypeVar("_Row")
 
@@ -85,23 +87,27 @@ class Completing:
         join = (await self._events.by_nids([standing.join]))[standing.join]
         head = await self._heads.fault_in(room, ())
         await self._add_members(room, head)
-        wrong = await self._judge_again(room, head, join.timeline_version)
+        wrong: dict[str, StoredEvent] = {}
+        await self._judge_again(room, head, join.timeline_version, wrong)
         # What came meanwhile is little; nothing more comes until it is judged as well.
         async with room.turn:
-            await self._end(room, wrong, head.version)
+            await self._end(room, join, wrong, head.version)
 
-    async def _end(self, room: Room, wrong: Sequence[StoredEvent], judged: int) -> None:
+    async def _end(self, room: Room, join: StoredEvent, wrong: dict[str, StoredEvent], judged: int) -> None:
         for _ in range(_TRIES):
             head = await self._heads.fault_in(room, ())
             await self._add_members(room, head)
-            wrong = [*wrong, *await self._judge_again(room, head, judged)]
+            await self._judge_again(room, head, judged, wrong)
             judged = head.version
+            right = await self._right_after_all(room, join, wrong)
             try:
-                await self._writer.run(bind(_write_end, room=room, head=head, wrong=wrong))
+                await self._writer.run(
+                    bind(_write_end, room=room, head=head, wrong=list(wrong.values()), right=right)
+                )
             except Stale:
                 self._heads.drop(room)
                 continue
-            for kept in wrong:
+            for kept in (*wrong.values(), *right):
                 self._events.forget(kept.nid)
             self._heads.drop(room)
             return
@@ -131,43 +137,84 @@ class Completing:
         for members in _portions(memberships):
             await self._writer.run(bind(rooms_store.set_memberships, memberships=members, unless_known=True))
 
-    async def _judge_again(self, room: Room, head: Head, after: int) -> list[StoredEvent]:
-        """Events after a version that the whole state before them does not allow, the oldest first."""
-        wrong: list[StoredEvent] = []
+    async def _judge_again(self, room: Room, head: Head, after: int, wrong: dict[str, StoredEvent]) -> None:
+        """Add the events after a version that the whole state before them does not allow, the oldest first."""
         while after < head.version:
             until = min(after + _PAGE, head.version)
             for item in await self._heads.timeline(room, until=until, after=after, limit=_PAGE):
-                if not await self._is_allowed(room, item.kept):
-                    wrong.append(item.kept)
+                if not await self._is_allowed(room, item.kept, wrong):
+                    wrong[item.kept.event.event_id] = item.kept
             after = until
-        return wrong
 
-    async def _is_allowed(self, room: Room, kept: StoredEvent) -> bool:
+    async def _right_after_all(
+        self, room: Room, join: StoredEvent, wrong: Mapping[str, StoredEvent]
+    ) -> list[StoredEvent]:
+        """Events that were rejected since the join, as something stood in the state that was wrong."""
+        if not wrong:
+            return []
+        nids = await events_store.rejected_since(self._reader, room.nid, join.nid, _REJECTED)
+        rejected = await self._events.by_nids(nids)
+        return [
+            rejected[nid]
+            for nid in nids
+            if rejected[nid].event.event_id not in wrong
+            and await self._is_allowed(room, rejected[nid], wrong)
+        ]
+
+    async def _is_allowed(self, room: Room, kept: StoredEvent, wrong: Mapping[str, StoredEvent]) -> bool:
         before = StateAt(Root(kept.state_line, kept.state_version))
         auth_events = await self._events.by_ids(kept.event.auth_events)
+        rejected = {e for e, one in auth_events.items() if one.judgement is Judgement.REJECTED}
         failure = judge(
             kept.event,
             auth_events={event_id: one.event for event_id, one in auth_events.items()},
-            rejected={e for e, one in auth_events.items() if one.judgement is Judgement.REJECTED},
-            state_before=await self._plans.state_for(room, kept.event, before),
+            rejected=rejected | (auth_events.keys() & wrong.keys()),
+            state_before=await self._without(wrong, await self._plans.state_for(room, kept.event, before)),
             current_state=None,
         )
         return failure is None
 
+    async def _without(self, wrong: Mapping[str, StoredEvent], state: dict[Key, Event]) -> dict[Key, Event]:
+        """A state as it is where events that were wrong give way to what was before them."""
+        for key, event in list(state.items()):
+            standing: Event | None = event
+            while standing is not None and standing.event_id in wrong:
+                one = wrong[standing.event_id]
+                root = Root(one.state_line, one.state_version)
+                [nid] = await state_store.values_at(self._reader, [(root, key)])
+                standing = (await self._events.by_nids([nid]))[nid].event if nid is not None else None
+            if standing is None:
+                del state[key]
+            else:
+                state[key] = standing
+        return state
+
 
 async def _write_end(
-    transaction: Transaction, *, room: Room, head: Head, wrong: Sequence[StoredEvent]
+    transaction: Transaction,
+    *,
+    room: Room,
+    head: Head,
+    wrong: Sequence[StoredEvent],
+    right: Sequence[StoredEvent],
 ) -> None:
-    """The version of the timeline that brings the rest; events that were wrong are taken out of what is shown."""
+    """The version of the timeline that brings the rest.
+
+    Events that were wrong are taken out of what is shown and of each state; what they kept out comes in.
+    """
     version = head.version + 1
+    free = [(kept.state_line, kept.state_version + 1) for kept in wrong if kept.event.is_state]
+    for kept in wrong:
+        await state_store.take_back(transaction, Root(kept.state_line, kept.state_version + 1), kept.nid)
     undone = await _undone(transaction, room.nid, wrong)
+    undone |= await _put_in(transaction, head.root, right, free)
     root = Root(head.root.line, head.root.version + len(undone))
     extremities = orjson.dumps([kept.nid for kept in head.extremities]).decode()
     if not await rooms_store.insert_timeline(transaction, [(room.nid, version, None, *root, extremities)]):
         raise Stale
     await partial_store.complete(transaction, room.nid, version)
     for kept in wrong:
-        await events_store.judge(transaction, kept.nid, Judgement.SOFT_FAILED)
+        await events_store.judge(transaction, kept.nid, Judgement.REJECTED)
     changes = [
         (root.line, *key, head.root.version + place, nid)
         for place, (key, nid) in enumerate(undone.items(), 1)
@@ -178,6 +225,32 @@ async def _write_end(
     await state_store.unset_current(transaction, room.nid, undone.keys() - back.keys())
     await _write_members(transaction, room, undone)
     transaction.announce(Entry(Kind.STATE, room_audience(room.nid), str(version)))
+
+
+async def _put_in(
+    transaction: Transaction,
+    current: Root,
+    right: Sequence[StoredEvent],
+    free: list[tuple[int, int]],
+) -> dict[Key, int | None]:
+    """Accept events that were rejected; answers what the current state holds by them.
+
+    A change of state takes the place of one before it that was wrong; where there is none, the event stays rejected.
+    """
+    moved: dict[Key, int | None] = {}
+    for kept in right:
+        event = kept.event
+        if event.state_key is not None:
+            places = [one for one in free if one[0] == kept.state_line and one[1] <= kept.state_version]
+            if not places:
+                continue
+            place = max(places)
+            free.remove(place)
+            key = (event.type, event.state_key)
+            await state_store.insert_changes(transaction, [(place[0], *key, place[1], kept.nid)])
+            [moved[key]] = await state_store.values_at(transaction, [(current, key)])
+        await events_store.judge(transaction, kept.nid, Judgement.ACCEPTED)
+    return moved
 
 
 async def _undone(transaction: Transaction, room: int, wrong: Sequence[StoredEvent]) -> dict[Key, int | None]:

@@ -111,6 +111,10 @@ class Founding:
         _check_create(version, room_id, state)
         row = await self._row(version, room_id)
         kept = await self._outliers.keep_in(row.nid, version, room_id, [*auth_chain, *state])
+        # Where we were before, the peer need not tell us of what we did.
+        lacking = [event_id for event_id in join.auth_events if event_id not in kept]
+        known = await events_store.by_ids(self._reader, lacking)
+        kept.update({event_id: one for event_id, one in known.items() if one.room == row.nid})
         standing = {
             (one.type, one.state_key): kept[one.event_id]
             for one in state
@@ -124,9 +128,9 @@ class Founding:
                 if one.judgement is not Judgement.REJECTED:
                     standing.setdefault((one.event.type, one.event.state_key or ""), one)
         _check_join(version, room_id, join, standing, kept)
-        known = (await events_store.by_ids(self._reader, [join.event_id])).get(join.event_id)
-        if known is None or not known.state_line:
-            await self._enter(row, join, known, standing, servers, partial=partial)
+        standing_join = (await events_store.by_ids(self._reader, [join.event_id])).get(join.event_id)
+        if standing_join is None or not standing_join.state_line:
+            await self._enter(row, join, standing_join, standing, servers, partial=partial)
         room = await self._heads.get(room_id)
         if room is None:
             raise LookupError(f"the room {room_id} was entered and is not there")

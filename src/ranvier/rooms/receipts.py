@@ -93,13 +93,14 @@ class Receipts:
     ) -> bool:
         """A member on another server has read up to an event, at `ts` (ms): shown here, counted there.
 
-        False if the event is not here: then nothing can be shown of it.
+        False if the event is not here: then it stands where nothing is known of the user yet.
         """
         kept = await self._events.by_id(event_id)
-        if kept is None or kept.room != room.nid or not kept.timeline_version:
+        if kept is not None and kept.room != room.nid:
             return False
+        version = kept.timeline_version if kept is not None else 0
         where = thread if thread is not None else ALL_THREADS
-        row = ReceiptRow(room.nid, user_id, READ, where, event_id, kept.timeline_version, ts)
+        row = ReceiptRow(room.nid, user_id, READ, where, event_id, version, ts)
         receipt = Receipt(user_id, READ, thread, event_id, ts)
 
         async def write(transaction: Transaction) -> None:
@@ -108,7 +109,7 @@ class Receipts:
                 transaction.announce(Entry(Kind.RECEIPT, room_audience(room.nid), ref, receipt))
 
         await self._writer.run(write)
-        return True
+        return version > 0
 
     async def _is_in(self, kept: StoredEvent, thread: str) -> bool:
         """Whether the event is in the thread, or is the thread's root or relates to it."""

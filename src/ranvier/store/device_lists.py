@@ -56,6 +56,20 @@ async def read_completed(reader: Reader, since: Mapping[int, int]) -> set[int]:
     return {room for room, version in rows if version >= since[room]}
 
 
+async def read_newcomers(reader: Reader, rooms: Collection[int]) -> set[str]:
+    """The users joined to these rooms of whom this server heard only after it had joined them with partial state.
+
+    In a room that it had been in before these are all who are joined.
+    """
+    rows = await reader.fetch(
+        "SELECT DISTINCT m.user_id FROM memberships m JOIN partial_rooms p ON p.room = m.room "
+        "JOIN events j ON j.nid = p.join_event "
+        "WHERE m.room = ANY($1) AND m.membership = 'join' AND (m.event > p.join_event OR j.timeline_version > 1)",
+        list(rooms),
+    )
+    return {row[0] for row in rows}
+
+
 async def read_rooms_of(reader: Reader, user_id: str, room_ids: Collection[str]) -> dict[int, bool]:
     """The numbers of these rooms that the user has to do with, and whether the user is joined."""
     rows = await reader.fetch(

@@ -169,6 +169,19 @@ async def judge(transaction: Transaction, nid: int, judgement: Judgement) -> Non
     await transaction.execute("UPDATE events SET outcome = $2 WHERE nid = $1", nid, int(judgement))
 
 
+async def rejected_since(reader: Reader, room: int, after: int, limit: int) -> list[int]:
+    """The numbers of the room's events after one that were rejected by the state before them, oldest first."""
+    rows = await reader.fetch(
+        "SELECT nid FROM events WHERE nid > $1 AND room = $2 AND outcome = $3 AND state_line <> 0 "
+        "ORDER BY nid LIMIT $4",
+        after,
+        room,
+        int(Judgement.REJECTED),
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
 async def by_nid(reader: Reader, nids: Sequence[int]) -> dict[int, StoredEvent]:
     """Events by number; unknown ones are left out."""
     rows = await reader.fetch(f"SELECT {_READ} {_FROM} WHERE e.nid = ANY($1)", list(nids))

@@ -38,6 +38,36 @@ class TimelineEvent(NamedTuple):
 _COLUMNS = ", ".join(Lag._fields)
 
 
+async def read_devices_changed_while_partial(reader: Reader, room: int, version: int) -> list[str]:
+    """The users whose device lists changed while a room lacked members; `version` is that which brought these.
+
+    None are if no rest of a partial state came to the room with that version.
+    """
+    rows = await reader.fetch(
+        "SELECT DISTINCT l.ref FROM partial_rooms p JOIN log l ON l.audience = $3 AND l.kind = $4 "
+        "WHERE p.room = $1 AND p.completed_version = $2 AND l.position > ("
+        "SELECT MIN(position) FROM log WHERE audience = $3 AND kind = $5 AND ref = ("
+        "SELECT CAST(e.timeline_version AS TEXT) FROM events e WHERE e.nid = p.join_event))",
+        room,
+        version,
+        room_audience(room),
+        int(Kind.DEVICE_LIST),
+        int(Kind.EVENT),
+    )
+    return [row[0] for row in rows]
+
+
+async def read_moved_while_partial(reader: Reader, room: int) -> list[str]:
+    """The users whose memberships events changed after a room was joined with partial state."""
+    rows = await reader.fetch(
+        "SELECT DISTINCT e.state_key FROM partial_rooms p JOIN events j ON j.nid = p.join_event "
+        "JOIN timeline t ON t.room = p.room AND t.version > j.timeline_version "
+        "JOIN events e ON e.nid = t.event WHERE p.room = $1 AND e.type = 'm.room.member'",
+        room,
+    )
+    return [row[0] for row in rows]
+
+
 async def read_lags(reader: Reader) -> list[Lag]:
     """All destinations that lack something."""
     rows = await reader.fetch(f"SELECT {_COLUMNS} FROM lagging_destinations ORDER BY destination")  # noqa: S608

@@ -52,6 +52,13 @@ async def insert_changes(
     await transaction.insert("state_changes", _CHANGE_COLUMNS, rows)
 
 
+async def take_back(transaction: Transaction, root: Root, event: int) -> None:
+    """The change that made a state is taken out of its line, if it set this event: what was before goes on."""
+    await transaction.execute(
+        "DELETE FROM state_changes WHERE line = $1 AND version = $2 AND event = $3", *root, event
+    )
+
+
 async def extend(
     transaction: Transaction,
     root: Root,

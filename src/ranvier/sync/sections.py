@@ -75,6 +75,8 @@ class RoomSections:
             if sent is not None:
                 keep = {(MEMBER, user) for user in users}
                 state = {key: kept for key, kept in state.items() if key[0] != MEMBER or key in keep}
+        if sent is not None:
+            state.update(await self._timelines.senders_of(gathered, state))
         self._take_state(gathered, state, wanted, sent, token)
 
     async def changed_state(
@@ -126,6 +128,7 @@ class RoomSections:
         members = await self._timelines.members_at(gathered.room, gathered.state_end, users)
         if not request.use_state_after:
             members = await self._timelines.before_timeline(gathered, members)
+        members.update(await self._timelines.senders_of(gathered, members))
         redundant = request.filter.room.state.include_redundant_members
         return {
             key: kept

@@ -303,6 +303,24 @@ class Timelines:
         events = await self._events.by_nids(list(nids.values()))
         return {key: events[nid] for key, nid in nids.items()}
 
+    async def senders_of(self, gathered: Gathered, known: State) -> State:
+        """The memberships of the timeline's senders whom the room's state lacks so far, as their events name them.
+
+        There are none but in a room that was joined a moment ago, whose members are still to come (MSC3902).
+        """
+        head = gathered.room.head
+        if head is None or not head.partial:
+            return {}
+        shown = [one.item.kept.event for one in gathered.timeline]
+        unknown = {event.sender for event in shown} - {key[1] for key in known if key[0] == MEMBER}
+        named = [name for event in shown if event.sender in unknown for name in event.auth_events]
+        found = (await self._events.by_ids(named)).values()
+        return {
+            (MEMBER, kept.event.state_key): kept
+            for kept in found
+            if kept.event.type == MEMBER and kept.event.state_key in unknown
+        }
+
     async def version_of(self, nid: int) -> int:
         """The version of its room's timeline that an event made; 0 if it never entered it."""
         kept = (await self._events.by_nids([nid])).get(nid)
