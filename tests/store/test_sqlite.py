@@ -2,6 +2,7 @@
 
 import gc
 import sqlite3
+import warnings
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -29,5 +30,21 @@ async def test_a_crowd_of_snapshots_leaves_few_connections_behind(tmp_path: Path
         assert connections() <= before + 4
         async with database.snapshot() as reader:
             assert await reader.fetch_value("SELECT COUNT(*) FROM seen") == 2
+    finally:
+        await database.close()
+
+
+async def test_values_are_found_by_their_numbers_wherever_and_however_often_these_stand(
+    tmp_path: Path,
+) -> None:
+    database = SqliteDatabase(tmp_path / "homeserver.db")
+    try:
+        # Releases of Python that dislike numbered places say so.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            row = await database.fetch_row("SELECT $2, $1, $2 WHERE $4 = ANY($3)", "a", "b", [4, 5], 5)
+            assert row == ("b", "a", "b")
+            assert await database.fetch_row("SELECT $1 WHERE $1 = ANY($2)", 3, [4, 5]) is None
+            assert await database.fetch_value("SELECT $1 || $2", "a", "b") == "ab"
     finally:
         await database.close()
