@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ranvier.store import device_lists as store
 from ranvier.store import events, state, timeline
+from ranvier.store import sending as sending_store
 from ranvier.store.database import Database, Reader
 from ranvier.store.log import Kind, read_generation, read_horizon, read_tip, room_audience
 
@@ -88,6 +89,8 @@ async def weigh(
     completed = news.completed & set(rooms)
     if completed:
         changed |= await store.read_newcomers(reader, completed)
+        for room in completed:
+            changed |= set(await sending_store.read_devices_changed_while_partial(reader, room))
     if entered:
         changed |= await store.read_joined(reader, entered)
     if abandoned:

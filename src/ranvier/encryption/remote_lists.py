@@ -19,7 +19,7 @@ from ranvier.store import cross_signing
 from ranvier.store import remote_devices as store
 from ranvier.store.cross_signing import CrossSigningRow, Purpose
 from ranvier.store.database import Database, Transaction
-from ranvier.store.device_keys import announce_device_list
+from ranvier.store.device_keys import announce_device_list, announce_for_later
 from ranvier.store.remote_devices import RemoteDevice
 from ranvier.store.writer import Writer
 
@@ -99,6 +99,8 @@ class RemoteLists:
                     await store.mark_stale(transaction, user_id)
             if await store.read_sharing(transaction, [user_id]):
                 await announce_device_list(transaction, user_id)
+            else:
+                await announce_for_later(transaction, user_id)
 
         await self._writer.run(write)
 
@@ -112,6 +114,8 @@ class RemoteLists:
                 await _keep_signing_keys(transaction, user_id, keys)
             elif await store.read_sharing(transaction, [user_id]):
                 await announce_device_list(transaction, user_id)
+            else:
+                await announce_for_later(transaction, user_id)
 
         await self._writer.run(write)
 

@@ -53,6 +53,14 @@ class Afar:
         """The user's invite to the room, or their knock at it."""
         return await store.find(self._database, user_id, room_id)
 
+    async def may_turn_away(self, event: Event) -> bool:
+        """Whether the sender of this leave or ban may end the user's invite to the room, or their knock.
+
+        What power anybody has there can't be known here: an invite is taken back by who made it.
+        """
+        inviter = await store.sender_of(self._database, event.state_key or "", event.room_id)
+        return inviter is None or inviter == event.sender
+
     async def keep(self, event: Event, via: str, state: Sequence[Mapping[str, Any]]) -> None:
         """Keep an invite or a knock with what it shows of the room, and tell the user."""
         user_id = event.state_key or ""

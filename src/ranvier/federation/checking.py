@@ -94,7 +94,11 @@ class Checking:
         if isinstance(event, BadEvent):
             _note(checked, _name_of(pdu, version), str(event))
             return
-        if event.content.get("membership") in ("leave", "ban") and server_name_of(event.sender) == origin:
+        if (
+            event.content.get("membership") in ("leave", "ban")
+            and server_name_of(event.sender) == origin
+            and await self._afar.may_turn_away(event)
+        ):
             await self._afar.turn_away(event)
         _note(checked, event.event_id, None)
 

@@ -18,7 +18,8 @@ from ranvier.rooms.membership import Memberships
 
 _ELSEWHERE: Final = frozenset({"M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
 """Refusals of a restricted join that another server of the room may not share."""
-
+_NEWS_S: Final = 1.0
+"""How long a join waits, which all who may grant it refused, for events that are on their way between servers."""
 _UNKNOWN: Final = Refusal(
     "M_UNKNOWN", "The members of this room are still being fetched; please try again.", status=503
 )
@@ -73,7 +74,19 @@ class FederatedMemberships:
         except Refusal as refusal:
             if refusal.errcode not in _ELSEWHERE:
                 raise
-            await self._be_let_in(room, user_id, via, reason, content, refusal)
+            try:
+                await self._be_let_in(room, user_id, via, reason, content, refusal)
+            except Refusal as second:
+                if second.errcode != "M_FORBIDDEN":
+                    raise
+                # What would allow the join here, or there, may be on its way.
+                await asyncio.sleep(_NEWS_S)
+                try:
+                    await self._local.join(
+                        user_id, room_id, reason=reason, content=content, is_guest=is_guest
+                    )
+                except Refusal:
+                    raise second from None
 
     async def _enter(
         self,

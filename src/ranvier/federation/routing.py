@@ -4,6 +4,7 @@ A destination that fell behind gets nothing queued; it finds everything in the l
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final
 
@@ -24,6 +25,8 @@ _ENTRIES: Final = 500
 """Entries that are looked at in one go."""
 _FAN_OUT: Final = 250
 """Destinations that something is queued for before others get their turn."""
+_TOLD: Final = 1_000
+"""Users of whom it is remembered which servers were told the newest of their devices; others may hear it twice."""
 _RECEIPTS_PER_SECOND: Final = 50
 _LONGEST_LINGER_S: Final = 5.0
 """A receipt in a room of many servers waits for company: so many transactions are begun for it in a second, about."""
@@ -68,6 +71,7 @@ class Routing:
         self._destinations = destinations
         self._now = now
         self._looked_at: Callable[[int], None] = lambda received_ts: None
+        self._told: OrderedDict[str, frozenset[str]] = OrderedDict()
         self.position = 0
 
     def when_looked_at(self, call: Callable[[int], None]) -> None:
@@ -140,7 +144,8 @@ class Routing:
             return
         names = await self._audiences.while_partial(room)
         for user_id in users:
-            await self._tell_devices(names, user_id, DeviceNews(entry.position, None, cross_signing=True))
+            missed = names - self._told.get(user_id, frozenset())
+            await self._tell_devices(missed, user_id, DeviceNews(entry.position, None, cross_signing=True))
 
     async def _devices(self, entry: Entry) -> None:
         user_id, change = entry.ref, entry.payload
@@ -150,7 +155,12 @@ class Routing:
             news = DeviceNews(entry.position, change.stream_id, change.cross_signing)
         else:
             news = DeviceNews(entry.position, None, cross_signing=True)
-        await self._tell_devices(await self._audiences.of_user(user_id), user_id, news)
+        names = await self._audiences.of_user(user_id)
+        self._told[user_id] = frozenset(names)
+        self._told.move_to_end(user_id)
+        if len(self._told) > _TOLD:
+            self._told.popitem(last=False)
+        await self._tell_devices(names, user_id, news)
 
     async def _tell_devices(self, names: Collection[str], user_id: str, news: DeviceNews) -> None:
         now = self._now()

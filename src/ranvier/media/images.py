@@ -106,7 +106,8 @@ def _encode_still(image: Image.Image, made: Plan, *, upright: bool) -> Thumbnail
     turned = image if upright else ImageOps.exif_transpose(image)
     small = _resize(turned.convert("RGBA" if alpha else "RGB"), made)
     out = io.BytesIO()
-    if alpha:
+    if alpha or image.format == "PNG":
+        # Drawings and screenshots stay sharp, and others expect the kind that was uploaded.
         small.save(out, "PNG")
         return Thumbnail("image/png", out.getvalue())
     small.save(out, "JPEG", quality=80, progressive=True)

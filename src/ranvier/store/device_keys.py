@@ -96,6 +96,14 @@ async def announce_device_list(
         transaction.announce(Entry(Kind.DEVICE_LIST, room_audience(row[0]), user_id, change))
 
 
+async def announce_for_later(transaction: Transaction, user_id: str) -> None:
+    """Say that the devices of another server's user changed, in each room that may have them among its members
+    who are still to come: it counts once they are there."""
+    rows = await transaction.fetch("SELECT room FROM partial_rooms WHERE completed_version IS NULL")
+    for row in rows:
+        transaction.announce(Entry(Kind.DEVICE_LIST, room_audience(row[0]), user_id))
+
+
 async def read_signatures(
     reader: Reader, targets: Sequence[tuple[str, str]], signers: Sequence[str]
 ) -> dict[tuple[str, str], dict[str, dict[str, str]]]:

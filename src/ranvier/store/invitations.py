@@ -29,6 +29,16 @@ async def find(reader: Reader, user_id: str, room_id: str) -> Invitation | None:
     return Invitation(*row) if row is not None else None
 
 
+async def sender_of(reader: Reader, user_id: str, room_id: str) -> str | None:
+    """Who invited the user to a room; None if it was the user who knocked, or nothing stands."""
+    value = await reader.fetch_value(
+        "SELECT sender FROM memberships WHERE user_id = $1 AND room_id = $2 AND membership = 'invite'",
+        user_id,
+        room_id,
+    )
+    return str(value) if value is not None else None
+
+
 async def keep(transaction: Transaction, invitation: Invitation, membership: Membership) -> None:
     """Keep an invite or a knock with the user's membership, and tell them."""
     await transaction.insert(

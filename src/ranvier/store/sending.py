@@ -38,14 +38,16 @@ class TimelineEvent(NamedTuple):
 _COLUMNS = ", ".join(Lag._fields)
 
 
-async def read_devices_changed_while_partial(reader: Reader, room: int, version: int) -> list[str]:
-    """The users whose device lists changed while a room lacked members; `version` is that which brought these.
+async def read_devices_changed_while_partial(
+    reader: Reader, room: int, version: int | None = None
+) -> list[str]:
+    """The users whose device lists changed since a room was joined with a state that lacked members.
 
-    None are if no rest of a partial state came to the room with that version.
+    With a `version` of its timeline there are none unless that brought the rest.
     """
     rows = await reader.fetch(
         "SELECT DISTINCT l.ref FROM partial_rooms p JOIN log l ON l.audience = $3 AND l.kind = $4 "
-        "WHERE p.room = $1 AND p.completed_version = $2 AND l.position > ("
+        "WHERE p.room = $1 AND p.completed_version = COALESCE($2, p.completed_version) AND l.position > ("
         "SELECT MIN(position) FROM log WHERE audience = $3 AND kind = $5 AND ref = ("
         "SELECT CAST(e.timeline_version AS TEXT) FROM events e WHERE e.nid = p.join_event))",
         room,

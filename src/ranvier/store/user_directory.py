@@ -95,9 +95,8 @@ async def search(
         values.append(value)
         return f"${len(values)}"
 
-    me = bind(seeker.user_id)
     first, *others = [(bind(word.encode()), bind(word.encode() + _NO_BYTE)) for word in words]
-    parts.append(f"w.word >= {first[0]} AND w.word < {first[1]} AND w.user_id <> {me}")
+    parts.append(f"w.word >= {first[0]} AND w.word < {first[1]}")
     parts += [
         "EXISTS (SELECT 1 FROM directory_words o WHERE o.user_id = w.user_id AND o.room = w.room "  # noqa: S608
         f"AND o.word >= {low} AND o.word < {high})"
@@ -112,7 +111,7 @@ async def search(
     if not seeker.locked_too:
         parts.append("NOT EXISTS (SELECT 1 FROM users u WHERE u.user_id = w.user_id AND u.locked = TRUE)")
     if not seeker.everybody:
-        parts.append(_VISIBLE.format(me=me))
+        parts.append(_VISIBLE.format(me=bind(seeker.user_id)))
     sql = (
         "SELECT DISTINCT w.user_id, w.room FROM directory_words w "  # noqa: S608
         f"WHERE {' AND '.join(parts)} LIMIT {bind(_CANDIDATES)}"

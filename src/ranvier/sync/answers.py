@@ -354,8 +354,10 @@ class RoomAnswers:
             typing=work.room.nid in moment.typing,
             private=news is not None and work.membership.room_id in news.private_receipts,
         )
-        if ephemeral is not None:
-            parts.append((b'"ephemeral"', ephemeral))
+        wanted = request.filter.room.ephemeral
+        if ephemeral is not None or (work.whole and wanted.wants_room(work.membership.room_id)):
+            # COMPAT(complement): a room that is new to a client has the section, be it empty.
+            parts.append((b'"ephemeral"', ephemeral if ephemeral is not None else events_json([])))
         data = room_data.get(work.membership.room_id)
         if data is not None:
             parts.append((b'"account_data"', data))
