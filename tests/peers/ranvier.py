@@ -19,6 +19,13 @@ from ranvier.remote.failure import RemoteFailure
 from ranvier.remote.network import Network
 from ranvier.remote.transport import Call, Opened
 
+IMPATIENCE = {
+    "destination_min_retry_interval": "1s",
+    "destination_max_retry_interval": "2s",
+    "max_short_retries": 1,
+}
+"""How soon it asks again a server that did not answer."""
+
 
 class Line:
     """What joins a server to its peers, both ways: calls out go through `around`, calls in through a port of its own.
@@ -112,7 +119,7 @@ class Ranvier:
     def __init__(self, folder: Path, authority: Authority, **overrides: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         inner = free_port()
-        settings = federation_settings(authority, **overrides)
+        settings = federation_settings(authority, **{"federation": IMPATIENCE, **overrides})
         plain, secure = settings["listeners"]
         self.line = Line(secure["port"], inner)
         settings["listeners"] = [plain, {**secure, "port": inner, "bind_addresses": ["127.0.0.1"]}]

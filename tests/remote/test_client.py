@@ -155,6 +155,30 @@ async def test_a_passing_fault_passes_unnoticed(back_off: BackOff) -> None:
     assert back_off.may_try("peer.test")
 
 
+async def test_the_next_attempt_is_made_as_soon_as_the_destination_asks_something_itself(
+    back_off: BackOff,
+) -> None:
+    transport = Scripted(lambda call: gone(call) if len(transport.calls) < 8 else (200, {"ok": True}))
+    client = FederationClient(SIGNER, transport, back_off, AllowedServers("own.test"), ClientRules())
+    began = asyncio.get_running_loop().time()
+    waiting = asyncio.create_task(client.request("peer.test", "GET", PATH, patient=True))
+    while not waiting.done():
+        await back_off.succeeded("peer.test")
+        await asyncio.sleep(0)
+    assert waiting.result() == {"ok": True}
+    # By themselves the pauses before the eighth attempt last for minutes.
+    assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_a_pause_lasts_its_time_when_other_destinations_are_heard_of(back_off: BackOff) -> None:
+    pause = asyncio.create_task(back_off.pause("peer.test", 0.05))
+    await asyncio.sleep(0)
+    await back_off.succeeded("other.test")
+    await asyncio.sleep(0)
+    assert not pause.done()
+    await asyncio.wait_for(pause, 5)
+
+
 async def test_a_server_that_is_away_is_left_alone_longer_each_time_also_by_the_next_process(
     back_off: BackOff, clock: Clock, database: Database, writer: Writer
 ) -> None:

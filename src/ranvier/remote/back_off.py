@@ -4,7 +4,9 @@ Source: server-server API, "Transactions" asks for back-off without numbers; the
 (`federation.destination_*`).
 """
 
+import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +49,7 @@ class BackOff:
         self._chance = chance
         self._failing: dict[str, Failing] = {}
         self._hearing: list[Callable[[str], None]] = []
+        self._pausing: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     async def start(self) -> None:
         """Read what is known of servers that fail."""
@@ -73,8 +76,23 @@ class BackOff:
         failing = self._failing.get(destination)
         return failing.since_ts if failing is not None else None
 
+    async def pause(self, destination: str, seconds: float) -> None:
+        """Wait between two attempts; no longer than until it is heard of."""
+        heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pausing[destination].add(heard)
+        try:
+            await asyncio.wait([heard], timeout=seconds)
+        finally:
+            waiting = self._pausing[destination]
+            waiting.discard(heard)
+            if not waiting:
+                del self._pausing[destination]
+
     async def succeeded(self, destination: str) -> None:
         """It answered, or it asked something itself: from now on it may be tried."""
+        for heard in self._pausing.get(destination, ()):
+            if not heard.done():
+                heard.set_result(None)
         if self._failing.pop(destination, None) is None:
             return
         await self._writer.run(lambda transaction: destinations.forget(transaction, [destination]))

@@ -123,7 +123,7 @@ class FederationClient:
                     raise
             # Chance keeps servers that all lost the same peer from coming back to it at the same moment.
             pause = min(longest, _FIRST_RETRY_S * 4**attempt)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            await self._back_off.pause(destination, pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         raise AssertionError("the last attempt answers or raises")
 
     @asynccontextmanager
