@@ -10,6 +10,10 @@ from tests.federation.following import Follower
 from tests.http_client import path_of
 from tests.server import UserClient
 
+from ranvier.remote.transactions import send_transaction
+from ranvier.rooms.appending import Appending, Draft
+from ranvier.rooms.heads import Heads
+
 ROOMS = "_matrix/client/v3/rooms"
 VERSIONS = ("1", "3", "6", "10", "11", "12")
 
@@ -305,3 +309,63 @@ async def test_who_returns_to_a_room_is_told_the_keys_that_came_meanwhile(
     later = await upload("b")
     await _join(bob, room_id, alpha)
     assert await known() == later
+
+
+async def test_a_time_before_one_came_leads_to_an_event_of_the_other_server(
+    alpha: Federated, beta: Federated
+) -> None:
+    alice, bob = await alpha.register("alice"), await beta.register("bob")
+    room_id = await _public_room(alice)
+    sent = [await alice.send(room_id, f"message {number}") for number in range(30)]
+    event = (await alice.get(path_of(ROOMS, room_id, "event", sent[15]))).ok()
+    await alice.send_state(room_id, "m.room.history_visibility", {"history_visibility": "joined"})
+    hidden = await alice.send(room_id, "not for Bob")
+    hidden_at = (await alice.get(path_of(ROOMS, room_id, "event", hidden))).ok()["origin_server_ts"]
+    await _join(bob, room_id, alpha)
+    path = path_of("_matrix/client/v1/rooms", room_id, "timestamp_to_event")
+    found = (await bob.get(path, query={"ts": event["origin_server_ts"], "dir": "f"})).ok()
+    assert found["origin_server_ts"] == event["origin_server_ts"]
+    assert found["event_id"] in sent
+    context = (await bob.get(path_of(ROOMS, room_id, "context", found["event_id"]))).ok()
+    assert context["event"]["event_id"] == found["event_id"]
+    later = (await bob.get(path, query={"ts": hidden_at, "dir": "f"})).ok()
+    assert later["event_id"] != hidden
+
+
+async def test_a_receipt_that_comes_before_its_event_counts_once_that_is_there(
+    alpha: Federated, beta: Federated
+) -> None:
+    alice, bob = await alpha.register("alice"), await beta.register("bob")
+    room_id = await _public_room(alice)
+    await _join(bob, room_id, alpha)
+    first = await alice.send(room_id, "first")
+    await Follower(bob).event(room_id, first)
+    (await alice.post(path_of(ROOMS, room_id, "receipt", "m.read", first), json={})).ok()
+    following = Follower(bob)
+
+    def read_up_to(event_id: str) -> Any:
+        return lambda answer: [
+            event
+            for event in answer.get("rooms", {})
+            .get("join", {})
+            .get(room_id, {})
+            .get("ephemeral", {})
+            .get("events", [])
+            if event["type"] == "m.receipt" and event_id in event["content"]
+        ]
+
+    await following.until(read_up_to(first), "the first receipt")
+    room = await alpha.part(Heads).get(room_id)
+    assert room is not None
+    coming = await alpha.part(Appending).propose(
+        room, Draft(alice.user_id, "m.room.message", {"body": "second"})
+    )
+    receipt = {"m.read": {alice.user_id: {"event_ids": [coming.event_id], "data": {"ts": 1}}}}
+    edu = {"edu_type": "m.receipt", "content": {room_id: receipt}}
+    assert (
+        await send_transaction(
+            alpha.remote, beta.server_name, "one", origin_server_ts=1, pdus=[coming.pdu], edus=[edu]
+        )
+        == {}
+    )
+    await following.until(read_up_to(coming.event_id), "the receipt of what came with it")

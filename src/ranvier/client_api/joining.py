@@ -47,6 +47,8 @@ async def _join(
     # COMPAT(complement): what else the body says becomes a part of the membership.
     further = {key: value for key, value in request.json_or_empty().items() if key not in _OWN}
     limits.count("joins_per_room", room_id)
+    if not await memberships.is_here(room_id):
+        limits.count("joins_remote", requester.user_id)
     try:
         await memberships.join(
             requester.user_id,

@@ -527,7 +527,14 @@ RATE_LIMITS = Section(
         ),
         Key(
             "rc_joins",
-            Block((_rate("local", 0.1, 10, "Joins to rooms that the server is in, for each user."),)),
+            Block(
+                (
+                    _rate("local", 0.1, 10, "Joins to rooms that the server is in, for each user."),
+                    _rate(
+                        "remote", 0.01, 10, "Joins to rooms that only other servers are in, for each user."
+                    ),
+                )
+            ),
             doc="Joins.",
         ),
         _rate("rc_joins_per_room", 1, 10, "Joins, for each room."),

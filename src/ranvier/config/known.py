@@ -45,7 +45,7 @@ KNOWN = frozenset(
     notify_appservices_from_worker oembed oidc_config oidc_providers opentracing
     outbound_federation_restricted_to password_config.localdb_enabled password_providers
     perspectives pid_file presence.presence_router prevent_media_downloads_from print_pidfile push
-    pusher_instances rc_3pid_validation rc_admin_redaction rc_joins.remote
+    pusher_instances rc_3pid_validation rc_admin_redaction
     rc_message_burst_count rc_messages_per_second rc_third_party_invite
     recaptcha_private_key recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path
     recaptcha_siteverify_api redis registrations_require_3pid remote_media_download_burst_count

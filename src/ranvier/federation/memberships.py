@@ -43,6 +43,10 @@ class FederatedMemberships:
         self._inviting = inviting
         self._entering: dict[str, asyncio.Lock] = {}
 
+    async def is_here(self, room_id: str) -> bool:
+        """Whether this server is in the room, so that joining it costs no other server anything."""
+        return await self._peers.own_room(room_id) is not None
+
     async def join(
         self,
         user_id: str,

@@ -5,7 +5,7 @@ Source: Server-Server API, "Server Access Control Lists (ACLs)", "Retrieving eve
 
 from ranvier.protocol.refusal import forbidden, not_found
 from ranvier.protocol.server_acl import may_take_part
-from ranvier.rooms.heads import MEMBER, Heads, Room
+from ranvier.rooms.heads import MEMBER, Head, Heads, Room
 from ranvier.rooms.servers import Servers
 
 
@@ -38,6 +38,10 @@ class PeerRooms:
         if room is None or self.server_name not in await self._servers.in_room(room):
             return None
         return room
+
+    async def head_of(self, room: Room) -> Head:
+        """The room as it is now."""
+        return await self._heads.fault_in(room, ())
 
     async def is_unknown_in(self, room: Room, user_id: str) -> bool:
         """Whether the user's membership is among what is still to come of a room that we joined quickly."""

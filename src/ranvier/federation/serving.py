@@ -4,6 +4,7 @@ Source: Server-Server API, "Retrieving events", "Backfilling and retrieving miss
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ranvier.federation.peer_rooms import PeerRooms
@@ -11,6 +12,7 @@ from ranvier.protocol.events import Event
 from ranvier.protocol.refusal import forbidden, not_found
 from ranvier.rooms.events import Events
 from ranvier.rooms.peer_history import PeerHistory
+from ranvier.rooms.times import Times
 
 BACKFILLED: Final = 100
 """Events in one answer to `/backfill`."""
@@ -31,6 +33,7 @@ class Serving:
         peers: PeerRooms,
         events: Events,
         history: PeerHistory,
+        times: Times,
         now: Callable[[], int],
     ) -> None:
         self._server_name = server_name
@@ -38,6 +41,7 @@ class Serving:
         self._peers = peers
         self._events = events
         self._history = history
+        self._times = times
 
     def as_transaction(self, pdus: Sequence[Pdu]) -> dict[str, Any]:
         """The form in which events are answered: as if this server sent them."""
@@ -52,6 +56,13 @@ class Serving:
             if found:
                 return found[0].pdu
         raise not_found(f"There is no event {event_id[:255]} here.")
+
+    async def nearest(self, origin: str, room_id: str, at: int, *, backwards: bool) -> Event:
+        """The event that the server may see nearest to a time (ms since the epoch), not before it, or not after it."""
+        room = await self._peers.shared_room(origin, room_id)
+        head = await self._peers.head_of(room)
+        seen = partial(self._history.seen, origin=origin)
+        return await self._times.nearest_among(room, head, at, seen, backwards=backwards)
 
     async def state_ids(
         self, origin: str, room_id: str, event_id: str

@@ -57,7 +57,7 @@ def add_inbound(
     parts.add(Inbox(database, writer, checking, consuming, _received_edus(own_name, writer, parts, now), now))
 
     parts.add(AliasesForPeers(parts.get(Aliases), peer_rooms))
-    parts.add(Serving(own_name, peer_rooms, events, parts.get(PeerHistory), now))
+    parts.add(Serving(own_name, peer_rooms, events, parts.get(PeerHistory), parts.get(Times), now))
     gaps = Gaps(own_name, database, servers, fetching, outliers, parts.get(Backfilling))
     parts.add(EarlierHistory(heads, parts.get(History), parts.get(Times), gaps, fetching))
 

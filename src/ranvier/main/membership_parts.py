@@ -13,6 +13,7 @@ from ranvier.federation.memberships import FederatedMemberships
 from ranvier.federation.missing import MissingEvents
 from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.federation.resyncing import Resyncing
+from ranvier.federation.third_party_invites import ThirdPartyInvites
 from ranvier.main.parts import Parts
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.client import FederationClient
@@ -53,4 +54,5 @@ def add_memberships(signer: SigningKey, database: Database, parts: Parts, now: C
     joining = Joining(signer, client, verifying, founding, parts.get(MissingEvents), resyncing, now)
     inviting = Inviting(client, verifying, heads, appending, receiving)
     memberships = parts.add(FederatedMemberships(parts.get(Memberships), peer_rooms, joining, afar, inviting))
+    parts.add(ThirdPartyInvites(peer_rooms, memberships, client))
     parts.add(FederatedCreation(own_name, parts.get(Creation), memberships))

@@ -90,16 +90,14 @@ class PeerHistory:
             for event_id in event_ids
             if event_id in known and known[event_id].room == room.nid
         ]
-        return await self._for_peer(
-            room, [one for one in kept if one.judgement is not Judgement.REJECTED], origin
-        )
+        return await self._for_peer([one for one in kept if one.judgement is not Judgement.REJECTED], origin)
 
     async def backfill(
         self, room: Room, from_event_ids: Sequence[str], limit: int, origin: str
     ) -> list[Event]:
         """The events given and those before them, up to `limit`, newest first; what `origin` may not see redacted."""
         walked = await self._walk(room, from_event_ids, frozenset(), min(limit, _LONGEST), 0)
-        return await self._for_peer(room, walked, origin)
+        return await self._for_peer(walked, origin)
 
     async def missing_events(
         self,
@@ -116,7 +114,7 @@ class PeerHistory:
         walked = await self._walk(
             room, sorted(behind - set(latest)), frozenset(earliest), min(limit, _LONGEST), min_depth
         )
-        shown = await self._for_peer(room, walked, origin)
+        shown = await self._for_peer(walked, origin)
         shown.reverse()
         return shown
 
@@ -141,8 +139,19 @@ class PeerHistory:
             named = [event_id for event_id in kept.event.prev_events if event_id not in seen]
         return found
 
-    async def _for_peer(self, room: Room, kept: Sequence[StoredEvent], origin: str) -> list[Event]:
+    async def seen(self, kept: Sequence[StoredEvent], origin: str) -> list[Event]:
+        """Those of the events that some of the server's users could see."""
+        allowed = await self._are_seen(kept, origin)
+        return [one.event for one, is_seen in zip(kept, allowed, strict=True) if is_seen]
+
+    async def _for_peer(self, kept: Sequence[StoredEvent], origin: str) -> list[Event]:
         """The events, redacted where none of the server's users could see them."""
+        allowed = await self._are_seen(kept, origin)
+        return [
+            one.event if is_seen else redacted(one.event) for one, is_seen in zip(kept, allowed, strict=True)
+        ]
+
+    async def _are_seen(self, kept: Sequence[StoredEvent], origin: str) -> list[bool]:
         wanted = [(Root(one.state_line, one.state_version), _VISIBILITY) for one in kept]
         nids = await state_store.values_at(self._reader, wanted)
         events = await self._events.by_nids([nid for nid in nids if nid is not None])
@@ -156,10 +165,7 @@ class PeerHistory:
                 if root not in memberships:
                     memberships[root] = await self._memberships(root, origin)
                 members = memberships[root]
-            if history_visibility.may_server_see_event(one.event, origin, visibility, members):
-                shown.append(one.event)
-            else:
-                shown.append(redacted(one.event))
+            shown.append(history_visibility.may_server_see_event(one.event, origin, visibility, members))
         await asyncio.sleep(0)
         return shown
 

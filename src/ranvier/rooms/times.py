@@ -6,12 +6,14 @@ halving, and the nearest event among its neighbours.
 Source: Client-Server API, GET /timestamp_to_event.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from ranvier.protocol.events import Event
 from ranvier.protocol.refusal import not_found
-from ranvier.rooms.access import Access, Accesses
+from ranvier.rooms.access import Accesses
 from ranvier.rooms.events import Events
+from ranvier.rooms.heads import Head, Room
 from ranvier.rooms.visibility import Visibility
 from ranvier.store import events as store
 from ranvier.store.database import Database
@@ -20,6 +22,8 @@ from ranvier.store.events import StoredEvent
 _NEIGHBOURS: Final = 100
 _STEPS: Final = 10
 """Groups of neighbours that are looked through for an event that the user may see."""
+
+Seen = Callable[[Sequence[StoredEvent]], Awaitable[list[Event]]]
 
 
 class Times:
@@ -39,18 +43,24 @@ class Times:
         Refused with M_NOT_FOUND if there is none.
         """
         access = await self._accesses.of(user_id, room_id)
-        depth = await self._depth_at(access, at)
+
+        async def seen(kept: Sequence[StoredEvent]) -> list[Event]:
+            return [one.kept.event for one in await self._visibility.filter(access.room, user_id, kept)]
+
+        return await self.nearest_among(access.room, access.head, at, seen, backwards=backwards)
+
+    async def nearest_among(self, room: Room, head: Head, at: int, seen: Seen, *, backwards: bool) -> Event:
+        """The same for anybody: `seen` gives those of some events that they may see."""
+        depth = await self._depth_at(room, head, at)
         for step in range(_STEPS):
             low, high = self._window(depth, step, backwards)
-            kept = await self._between(access, low, high)
-            seen = await self._visibility.filter(access.room, user_id, kept)
-            times = [one.kept.event for one in seen]
+            times = await seen(await self._between(room, low, high))
             fitting = [
                 e for e in times if (e.origin_server_ts <= at if backwards else e.origin_server_ts >= at)
             ]
             if fitting:
                 return min(fitting, key=lambda event: abs(event.origin_server_ts - at))
-            if (high > access.head.depth and not backwards) or (low <= 0 and backwards):
+            if (high > head.depth and not backwards) or (low <= 0 and backwards):
                 break
         raise not_found("There is no event at that side of that time, or none that you may see.")
 
@@ -60,12 +70,12 @@ class Times:
         near = _NEIGHBOURS * step if step else -_NEIGHBOURS
         return (depth - far, depth - near) if backwards else (depth + near, depth + far)
 
-    async def _depth_at(self, access: Access, at: int) -> int:
+    async def _depth_at(self, room: Room, head: Head, at: int) -> int:
         """The least depth whose event was sent at that time or later, if clocks follow the order."""
-        low, high = 0, access.head.depth
+        low, high = 0, head.depth
         while low < high:
             middle = (low + high) // 2
-            found = await self._between(access, middle, high, limit=1)
+            found = await self._between(room, middle, high, limit=1)
             if not found or found[0].event.origin_server_ts >= at:
                 high = middle
             else:
@@ -73,11 +83,11 @@ class Times:
         return low
 
     async def _between(
-        self, access: Access, low: int, high: int, limit: int = 2 * _NEIGHBOURS
+        self, room: Room, low: int, high: int, limit: int = 2 * _NEIGHBOURS
     ) -> list[StoredEvent]:
         nids = await store.history(
             self._database,
-            access.room.nid,
+            room.nid,
             before=(max(high, 0), 0),
             after=(max(low, 0), 0),
             backwards=False,
