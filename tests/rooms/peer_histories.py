@@ -105,16 +105,19 @@ class PeerHistory(History):
         content: dict[str, Any],
         state_key: str | None,
         auth_events: Sequence[str],
+        *,
+        after: Event | None = None,
     ) -> Event:
-        """An event on the newest that nobody honest would send; it is no part of the history."""
+        """An event that nobody honest would send, on the newest or the one given; it is no part of the history."""
+        previous = after if after is not None else self.events[self.tip]
         return self._build(
             type,
             state_key,
             sender,
             content,
-            prev_events=[self.tip],
+            prev_events=[previous.event_id],
             auth_events=auth_events,
-            depth=self.events[self.tip].depth + 1,
+            depth=previous.depth + 1,
         )
 
     def state_at(self, event: Event) -> list[Event]:

@@ -209,3 +209,44 @@ async def test_what_the_whole_state_forbids_is_taken_back(server: Server) -> Non
     path = f"/_matrix/client/v3/rooms/{partial.join.room_id}/messages"
     page = (await dave.get(path, query={"dir": "b", "limit": "10"})).ok()
     assert wrong.event_id not in {event["event_id"] for event in page["chunk"]}
+
+
+async def test_what_was_refused_for_the_sake_of_something_wrong_counts_after_all(server: Server) -> None:
+    dave = await server.register("dave")
+    partial = Partial(server, dave.user_id)
+    history = partial.history
+    # Bob has gone and Carol may name the room, before Dave comes.
+    bob_joined, carol_joined = [
+        next(event for event in partial.state if event.state_key == user) for user in (BOB, CAROL)
+    ]
+    levels = {"users": {ALICE: 100, BOB: 100, CAROL: 50}}
+    history.say("m.room.power_levels", ALICE, levels, "")
+    history.say("m.room.member", BOB, {"membership": "leave"}, BOB)
+    partial.join = history.say("m.room.member", dave.user_id, {"membership": "join", "n": 2}, dave.user_id)
+    partial.state = history.state_at(partial.join)
+    await partial.enter()
+    state = history.after[partial.join.event_id]
+    authority = [state["m.room.create", ""], state["m.room.power_levels", ""]]
+    named = [*authority, bob_joined.event_id, carol_joined.event_id]
+    kick = history.unchecked("m.room.member", BOB, {"membership": "leave"}, CAROL, named)
+    named = [*authority, carol_joined.event_id]
+    name = history.unchecked("m.room.name", CAROL, {"name": "Carol's"}, "", named, after=kick)
+    named = [*authority, state["m.room.member", ALICE]]
+    hello = history.unchecked("m.room.message", ALICE, {"body": "hello"}, None, named, after=name)
+    await partial.know(kick, name, hello)
+    outcomes = await partial.receiver.receive(kick, name, hello)
+    assert outcomes == [Judgement.ACCEPTED, Judgement.REJECTED, Judgement.ACCEPTED]
+    await partial.complete()
+    now = await partial.receiver.current_state()
+    assert now == await partial.receiver.root_state()
+    assert now["m.room.name", ""] == name.event_id
+    assert now["m.room.member", CAROL] == carol_joined.event_id
+    before = await partial.receiver.state_before(hello.event_id)
+    assert (before["m.room.name", ""], before["m.room.member", CAROL]) == (
+        name.event_id,
+        carol_joined.event_id,
+    )
+    room_id = partial.join.room_id
+    seen = await dave.get(f"/_matrix/client/v3/rooms/{room_id}/event/{name.event_id}")
+    gone = await dave.get(f"/_matrix/client/v3/rooms/{room_id}/event/{kick.event_id}")
+    assert (seen.status, gone.status) == (200, 404)

@@ -2,6 +2,7 @@
 
 from tests.protocol.room_script import ALICE, BOB
 from tests.rooms.peer_histories import PeerHistory, Receiver
+from tests.rooms.reading import ids, messages
 from tests.server import Server
 
 from ranvier.protocol.events import Event
@@ -99,3 +100,28 @@ async def test_an_event_that_others_build_on_already_is_no_end_of_the_room(serve
     assert await gap.receiver.receive(*gap.missing) == [Judgement.ACCEPTED] * len(gap.missing)
     assert await gap.receiver.extremities() == {gap.last.event_id}
     assert await gap.receiver.current_state() == gap.history.after[gap.last.event_id]
+
+
+async def test_who_reads_on_from_a_sync_gets_what_came_before_it_though_a_branch_came_late(
+    server: Server,
+) -> None:
+    alice = await server.register("alice")
+    history = PeerHistory()
+    history.join(BOB)
+    join = history.join(alice.user_id)
+    receiver = Receiver(server, history)
+    await receiver.found(join)
+    early = [history.text(BOB, f"early {number}") for number in range(4)]
+    late = history.text(BOB, "late", after=[join])
+    for event in (*early, late):
+        assert await receiver.receive(event) == [Judgement.ACCEPTED]
+    wanted = '{"room": {"timeline": {"limit": 1}}}'
+    timeline = (await alice.sync(filter=wanted))["rooms"]["join"][join.room_id]["timeline"]
+    assert ids(timeline["events"]) == [late.event_id]
+    found: list[str] = []
+    start = timeline["prev_batch"]
+    while start is not None and len(found) < 4:
+        page = await messages(alice, join.room_id, "b", start=start, limit=3)
+        found += ids(page["chunk"])
+        start = page.get("end")
+    assert found[:4] == [event.event_id for event in reversed(early)]

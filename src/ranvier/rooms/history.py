@@ -163,24 +163,30 @@ class History:
         step = limit if wanted.wants_all() else max(limit, _STEP)
         while scanned < SCANNED:
             nids = await store.history(
-                self._database, access.room.nid, before=high, after=low, backwards=backwards, limit=step
+                self._database,
+                access.room.nid,
+                before=high.at,
+                after=low.at,
+                backwards=backwards,
+                limit=step,
             )
             events = await self._events.by_nids(nids)
             kept = [events[nid] for nid in nids]
-            shown = await self._show(access.room, user_id, kept, wanted)
+            seen = [one for one in kept if start.has(one)]
+            shown = await self._show(access.room, user_id, seen, wanted)
             room_left = limit - len(page.events)
             page.events += shown[:room_left]
             if len(shown) >= room_left:
-                page.end = _beyond(page.events[-1].kept, backwards)
+                page.end = _beyond(page.events[-1].kept, backwards, start)
                 return page
             if len(nids) < step:
                 # COMPAT(complement): where a filter chose, the page after the last that has any is empty.
-                page.end = _beyond(kept[-1], backwards) if kept and page.events and filtered else None
+                page.end = _beyond(kept[-1], backwards, start) if kept and page.events and filtered else None
                 return page
             scanned += len(nids)
             # A long search lets others have their turn; the database by itself need not.
             await asyncio.sleep(0)
-            page.end = _beyond(kept[-1], backwards)
+            page.end = _beyond(kept[-1], backwards, start)
             low, high = (low, page.end) if backwards else (page.end, high)
         return page
 
@@ -211,5 +217,6 @@ def _newest_place(access: Access) -> Place:
     return Place(access.head.depth, 0)
 
 
-def _beyond(kept: StoredEvent, backwards: bool) -> Place:
-    return place_before(kept) if backwards else place_after(kept)
+def _beyond(kept: StoredEvent, backwards: bool, start: Place) -> Place:
+    place = place_before(kept) if backwards else place_after(kept)
+    return place._replace(until=start.until)

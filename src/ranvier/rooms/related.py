@@ -87,8 +87,8 @@ class Related:
                 rel_type=rel_type,
                 kind=kind,
                 hops=MAX_HOPS if recurse else 1,
-                before=high,
-                after=low,
+                before=high.at,
+                after=low.at,
                 backwards=backwards,
                 limit=limit + 1,
             )

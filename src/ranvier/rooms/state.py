@@ -115,11 +115,11 @@ class RoomState:
         high = at
         for _ in range(10):
             nids = await events_store.history(
-                self._database, access.room.nid, before=high, after=(0, 0), backwards=True, limit=20
+                self._database, access.room.nid, before=high.at, after=(0, 0), backwards=True, limit=20
             )
             events = await self._events.by_nids(nids)
             for nid in nids:
-                if events[nid].judgement is Judgement.ACCEPTED:
+                if events[nid].judgement is Judgement.ACCEPTED and at.has(events[nid]):
                     return events[nid]
             if not nids:
                 return None
@@ -129,7 +129,7 @@ class RoomState:
     async def _beginning(self, access: Access) -> StoredEvent | None:
         """The first membership: before the first event there is nobody, so the room as it began stands for that."""
         nids = await events_store.history(
-            self._database, access.room.nid, before=END, after=(0, 0), backwards=False, limit=20
+            self._database, access.room.nid, before=END.at, after=(0, 0), backwards=False, limit=20
         )
         events = await self._events.by_nids(nids)
         return next((events[nid] for nid in nids if events[nid].event.type == MEMBER), None)

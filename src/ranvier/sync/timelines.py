@@ -249,7 +249,7 @@ class Timelines:
     def _place_prev_batch(self, gathered: Gathered, items: Sequence[TimelineItem]) -> None:
         gathered.items = items
         if gathered.timeline:
-            gathered.prev_batch = place_before(gathered.timeline[0].item.kept)
+            gathered.prev_batch = _place_of_earlier(gathered.room, gathered.timeline[0].item, items)
         elif items:
             gathered.prev_batch = place_after(items[-1].kept)
 
@@ -355,6 +355,14 @@ class Timelines:
         if old.line == new.line:
             return await state_store.changes_between(self._database, old.line, old.version, new.version)
         return await state_store.changes_from(self._database, old, new)
+
+
+def _place_of_earlier(room: Room, first: TimelineItem, items: Sequence[TimelineItem]) -> Place:
+    """The place from which backwards is all that had come before an event: where branches met, some of it is deeper."""
+    place = place_before(first.kept)
+    earlier = [place_after(one.kept) for one in (*(room.recent or ()), *items) if one.version < first.version]
+    deepest = max(earlier, default=place)
+    return deepest._replace(until=first.version - 1) if deepest > place else place
 
 
 def _blocks_all(wanted: EventFilter, room: Room) -> bool:
