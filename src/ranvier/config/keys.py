@@ -23,21 +23,10 @@ from ranvier.config.kinds import (
     Size,
     Text,
 )
+from ranvier.config.listener_keys import LISTENER
+from ranvier.config.process_keys import PROCESSES
 from ranvier.protocol.identifiers import is_valid_server_name
 from ranvier.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
-
-RESOURCES = (
-    "client",
-    "media",
-    "metrics",
-    "health",
-    "federation",
-    "keys",
-    "openid",
-    "consent",
-    "static",
-    "replication",
-)
 
 
 def _server_name_fault(name: str) -> str | None:
@@ -161,66 +150,7 @@ LISTENERS = Section(
     (
         Key(
             "listeners",
-            Blocks(
-                (
-                    Key("port", Integer(0, 65_535), doc="TCP port; 0 takes any free one.", example=8008),
-                    Key(
-                        "path",
-                        Text("file"),
-                        doc="Unix socket instead of a port, for a reverse proxy on the same machine.",
-                        example="/run/ranvier/http.sock",
-                    ),
-                    Key(
-                        "bind_addresses",
-                        ListOf(Text("IP address")),
-                        [],
-                        "Local addresses. An empty list means all of them.",
-                        example=["127.0.0.1"],
-                    ),
-                    Key(
-                        "bind_address", Text("IP address"), doc="One more local address.", example="127.0.0.1"
-                    ),
-                    Key(
-                        "type",
-                        Choice(("http", "metrics")),
-                        "http",
-                        "metrics serves Prometheus and nothing else.",
-                    ),
-                    Key(
-                        "tls",
-                        Flag(),
-                        False,
-                        "Speak TLS, with tls_certificate_path and tls_private_key_path; without it, TLS ends at a "
-                        "reverse proxy in front of the server.",
-                    ),
-                    Key(
-                        "x_forwarded",
-                        Flag(),
-                        doc="Take the client's address from X-Forwarded-For. Only behind a reverse proxy "
-                        "that sets the header itself: otherwise clients can pretend any address. The "
-                        "default is false for a port and true for a Unix socket.",
-                        example=True,
-                    ),
-                    Key(
-                        "resources",
-                        Blocks(
-                            (
-                                Key(
-                                    "names",
-                                    ListOf(Choice(RESOURCES)),
-                                    ["client"],
-                                    "client: the client API, media and admin API; federation: what other servers "
-                                    "ask, media, keys and openid; media, keys, openid: these alone; "
-                                    "metrics: Prometheus at /_synapse/metrics. /health is always there. "
-                                    "The other names are accepted, but nothing is served for them yet.",
-                                ),
-                            )
-                        ),
-                        [{"names": ["client"]}],
-                        "What the listener serves.",
-                    ),
-                )
-            ),
+            Blocks(LISTENER),
             [
                 {
                     "port": 8008,
@@ -1050,5 +980,6 @@ SECTIONS = (
     MEDIA,
     CALLS,
     OPERATION,
+    PROCESSES,
 )
 KEYS: tuple[Key, ...] = tuple(key for section in SECTIONS for key in section.keys)

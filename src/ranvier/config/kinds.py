@@ -102,6 +102,25 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberOrAuto:
+    """A whole number between bounds, or the word auto, which is None."""
+
+    least: int
+    most: int
+
+    @property
+    def description(self) -> str:
+        return f"{Integer(self.least, self.most).description}, or auto"
+
+    def read(self, given: Given) -> int | None:
+        if given.value == "auto":
+            return None
+        if isinstance(given.value, str):
+            raise _misfit(given, f"a {self.description}")
+        return Integer(self.least, self.most).read(given)
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
     """A number that is not negative."""
 

@@ -10,6 +10,8 @@ from typing import Any
 from ranvier.config.federation import federation_of, server_keys_of
 from ranvier.config.keys import KEYS, RATE_LIMITS
 from ranvier.config.kinds import Block, Key, RateLimit, Secret
+from ranvier.config.process_records import Processes
+from ranvier.config.processes import ProcessReading, is_main
 from ranvier.config.reading import ConfigError, Reading, read_all
 from ranvier.config.records import (
     Calls,
@@ -35,7 +37,9 @@ from ranvier.config.records import (
 from ranvier.config.tree import Fault, Given, Place
 
 Values = Mapping[str, Any]
-SERVED = frozenset({"client", "federation", "keys", "media", "metrics", "openid", "health"})
+SERVED = frozenset(
+    {"client", "federation", "keys", "media", "metrics", "openid", "health", "static", "replication"}
+)
 IMPLIED = {"client": {"media"}, "federation": {"keys", "media", "openid"}}
 
 
@@ -69,11 +73,13 @@ class _Building:
 
     def config(self) -> Config:
         values = self._values
+        listeners = self._listeners()
+        database = self._database(values["database"])
         config = Config(
             server=self._server(),
-            listeners=tuple(self._listener(listener) for listener in values["listeners"]),
+            listeners=listeners,
             tls=self._tls(),
-            database=self._database(values["database"]),
+            database=database,
             registration=self._registration(),
             passwords=_passwords(values["password_config"]),
             sessions=_sessions(values),
@@ -86,6 +92,7 @@ class _Building:
             media=self._media(),
             calls=self._calls(),
             operation=_operation(values),
+            processes=self._processes(listeners, database),
             warnings=tuple(self._warnings),
         )
         if self._faults:
@@ -128,6 +135,29 @@ class _Building:
             signing_key_path=self._path(values["signing_key_path"]),
         )
 
+    def _warn(self, name: str, sentence: str) -> None:
+        self._warnings.append(f"{self._place(name)}: `{name}`: {sentence}")
+
+    def _processes(self, listeners: tuple[Listener, ...], database: SqliteStore | PostgresStore) -> Processes:
+        reading = ProcessReading(self._values, self._path, self._complain, self._warn)
+        return reading.processes(listeners, database, self._secret_of)
+
+    @property
+    def _listener_blocks(self) -> Sequence[Values]:
+        """Those of this process: a worker has its own."""
+        blocks: Sequence[Values] = self._values["listeners" if is_main(self._values) else "worker_listeners"]
+        return blocks
+
+    def _listeners(self) -> tuple[Listener, ...]:
+        listeners = tuple(self._listener(block) for block in self._listener_blocks)
+        if is_main(self._values) and not any("client" in one.resources for one in listeners):
+            self._warn(
+                "listeners",
+                "no listener has the resource client, so nobody can log in here. Of several files the last one with "
+                "`listeners` counts: put them all under one",
+            )
+        return listeners
+
     def _listener(self, values: Values) -> Listener:
         place = values["_place"]
         port, path = values["port"], values["path"]
@@ -151,13 +181,15 @@ class _Building:
             addresses=tuple("127.0.0.1" if address == "localhost" else address for address in addresses),
             x_forwarded=path is not None if forwarded is None else forwarded,
             tls=values["tls"],
-            resources=self._resources(values["resources"], place),
+            resources=frozenset()
+            if values["type"] == "metrics"
+            else self._resources(values["resources"], place),
         )
 
     def _tls(self) -> Tls | None:
         values = self._values
         certificate, private_key = values["tls_certificate_path"], values["tls_private_key_path"]
-        if not any(listener["tls"] for listener in values["listeners"]):
+        if not any(listener["tls"] for listener in self._listener_blocks):
             return None
         if certificate is None or private_key is None:
             missing = "tls_certificate_path" if certificate is None else "tls_private_key_path"
@@ -246,9 +278,12 @@ class _Building:
         return documents
 
     def _secret(self, name: str) -> Secret | None:
+        return self._secret_of(self._values, name)
+
+    def _secret_of(self, values: Values, name: str) -> Secret | None:
         """A secret that stands in the configuration, or in a file that `<name>_path` names."""
-        inline: Secret | None = self._values[name]
-        path = self._values[f"{name}_path"]
+        inline: Secret | None = values[name]
+        path = values[f"{name}_path"]
         if path is None:
             return inline
         place = self._place(f"{name}_path")

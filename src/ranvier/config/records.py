@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ranvier.config.kinds import RateLimit, Secret
+from ranvier.config.process_records import Processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,4 +320,5 @@ class Config:
     media: Media
     calls: Calls
     operation: Operation
+    processes: Processes
     warnings: tuple[str, ...]

@@ -9,7 +9,7 @@ from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import Tokens
 from ranvier.bus.local import Bell
 from ranvier.client_api.static import Welcome
-from ranvier.config import Config
+from ranvier.config import Config, Role
 from ranvier.http.application import Application
 from ranvier.http.limits import Limits, RateLimit
 from ranvier.http.metrics import Traffic
@@ -39,10 +39,6 @@ from ranvier.store.database import Database
 from ranvier.store.log import Tail
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
-
-CLIENTS = "clients"
-ALL_ROLES = frozenset({CLIENTS})
-"""What one process can do; with all of them it needs no other."""
 
 
 def milliseconds_now() -> int:
@@ -95,12 +91,13 @@ class Composition:
 
 async def compose(
     config: Config,
-    roles: frozenset[str] = ALL_ROLES,
+    roles: frozenset[Role] | None = None,
     now: Callable[[], int] = milliseconds_now,
     around_network: AroundNetwork | None = None,
 ) -> Composition:
     """Everything that a process with these roles needs, built and not yet started; raises `CannotStart`.
 
+    The roles are those of the configuration if none are given.
     What `around_network` makes of the network brings calls to other servers in its place.
     """
     database = await open_database(config.database)
@@ -118,7 +115,7 @@ async def compose(
         ground = Ground(
             server_name, keys, retired, database, LogView(database, tail, generation, horizon), writer, bell
         )
-        return _build(config, ground, parts, now, around_network)
+        return _build(config, roles or config.processes.roles, ground, parts, now, around_network)
     except BaseException:
         await database.close()
         raise
@@ -126,6 +123,7 @@ async def compose(
 
 def _build(
     config: Config,
+    roles: frozenset[Role],
     ground: Ground,
     parts: Parts,
     now: Callable[[], int],
@@ -163,14 +161,16 @@ def _build(
     # federation
     add_inbound(ground.signing_keys[0], ground.database, ground.writer, parts, now)
     add_memberships(ground.signing_keys[0], ground.database, parts, now)
-    add_sending(ground.server_name, ground.database, ground.writer, parts, now, tells_device_names=names)
+    if Role.SENDING in roles:
+        add_sending(ground.server_name, ground.database, ground.writer, parts, now, tells_device_names=names)
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)
 
     # what nobody asks for
-    rules = HousekeepingRules(config.rooms.redaction_retention_period)
-    parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, now))
+    if Role.BACKGROUND in roles:
+        rules = HousekeepingRules(config.rooms.redaction_retention_period)
+        parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, now))
 
     # what endpoints tell of the server
     parts.add(Welcome(ground.server_name))

@@ -18,7 +18,7 @@ from ranvier.http.certificate import BadCertificate, Certificate
 from ranvier.http.connection import Answer, Send
 from ranvier.http.listening import Address, AddressTaken, Listening
 from ranvier.http.request import Request
-from ranvier.main.compose import ALL_ROLES, Composition, compose
+from ranvier.main.compose import Composition, compose
 from ranvier.main.databases import CannotStart
 from ranvier.main.figures import Figures, metrics_answer
 from ranvier.main.logs import start_logging
@@ -110,7 +110,7 @@ class Process:
         What `around_network` makes of the network brings calls to other servers in its place.
         """
         certificate = _certificate(config.tls)
-        composition = await compose(config, ALL_ROLES, around_network=around_network)
+        composition = await compose(config, around_network=around_network)
         process = cls(
             composition, config.listeners, metrics=config.operation.metrics, certificate=certificate
         )

@@ -7,6 +7,7 @@ from ranvier.http.endpoints import Endpoint, endpoints_of
 
 _FLOORS = ("client_api", "admin_api", "federation_api")
 _FEDERATION = ("/_matrix/federation/", "/_matrix/policy/")
+_STATIC = ("/", "/_matrix/static/")
 _MEDIA = ("/_matrix/media/", "/_matrix/client/v1/media/", "/_matrix/federation/v1/media/")
 
 
@@ -38,4 +39,6 @@ def resources_of(endpoint: Endpoint) -> frozenset[str]:
         return frozenset({"openid"})
     if path == "/.well-known/matrix/server":
         return frozenset({"client", "federation"})
+    if path in _STATIC:
+        return frozenset({"client", "static"})
     return frozenset({"federation" if path.startswith(_FEDERATION) else "client"})
