@@ -17,6 +17,7 @@ from ranvier.store import log, schema
 from ranvier.store.database import Database
 from ranvier.store.postgres import PostgresDatabase
 from ranvier.store.sqlite import SqliteDatabase
+from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Writer
 
 pytest_plugins = ("tests.server", "tests.federated")
@@ -170,7 +171,7 @@ async def tail(database: Database) -> log.Tail:
 @pytest.fixture
 async def writer(database: Database, tail: log.Tail) -> AsyncIterator[Writer]:
     """A writer that runs."""
-    made = Writer(database, tail, lambda entries: None)
+    made = Writer(database, Tailing(database, tail, lambda entries: None))
     made.start()
     yield made
     await made.stop()

@@ -19,6 +19,7 @@ from ranvier.accounts.tokens import Tokens
 from ranvier.http.limits import Limits, RateLimit
 from ranvier.store import log
 from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Writer
 
 SERVER = "ranvier.test"
@@ -110,7 +111,7 @@ async def floor(database: Database) -> AsyncIterator[Floor]:
         for listener in listeners:
             listener(news)
 
-    writer = Writer(database, log.Tail(await log.read_tip(database)), announce)
+    writer = Writer(database, Tailing(database, log.Tail(await log.read_tip(database)), announce))
     writer.start()
     clock = Clock()
     passwords = Passwords("a pinch of pepper")

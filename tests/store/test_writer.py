@@ -10,6 +10,7 @@ import pytest
 from ranvier.store import log
 from ranvier.store.database import CommitUnknown, Database, Entry, Transaction
 from ranvier.store.log import Kind, Tail
+from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Work, Writer
 
 
@@ -143,7 +144,9 @@ class _Forgetful:
 async def test_a_commit_of_unknown_outcome_is_not_repeated_and_heard_of_later(database: Database, tail: Tail):
     heard: list[str] = []
     forgetful = _Forgetful(database)
-    writer = Writer(forgetful, tail, lambda entries: heard.extend(entry.ref for entry in entries))
+    writer = Writer(
+        forgetful, Tailing(database, tail, lambda entries: heard.extend(entry.ref for entry in entries))
+    )
     writer.start()
     forgetful.breaks = 1
 

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import secrets
 import string
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import count
@@ -52,13 +52,16 @@ class Authenticator(Protocol):
 
 Noted = Callable[[Requester, str, Callable[[bytes], str | None]], None]
 """Told of each request with a token: who asks, from which address, and how to look up a header."""
+Confirm = Callable[[], Awaitable[None]]
+"""Brings memory up to what any process has answered; free while there is no other."""
 
 
 class Application:
     """Answers the requests of one kind of listener.
 
     `forwarded` says that a proxy in front, which sets `X-Forwarded-For` itself, is trusted. `strays`
-    counts the requests that found no endpoint. `peers` knows other servers.
+    counts the requests that found no endpoint. `peers` knows other servers. `confirm` comes before everything that
+    relies on memory, where other processes answer too.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Application:
         forwarded: bool = False,
         noted: Noted | None = None,
         peers: Peers | None = None,
+        confirm: Confirm | None = None,
     ) -> None:
         self._router = router
         self._authenticator = authenticator
@@ -79,6 +83,7 @@ class Application:
         self._strays = strays
         self._noted = noted
         self._peers = peers
+        self._confirm = confirm
 
     async def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""
@@ -119,6 +124,8 @@ class Application:
 
     async def _answer(self, route: Route, request: Request) -> Response:
         endpoint = route.endpoint
+        if self._confirm is not None:
+            await self._confirm()
         if endpoint.access in ("server", "self"):
             return await self._answer_server(route, request)
         if endpoint.access != "open":

@@ -37,6 +37,8 @@ from ranvier.rooms.sending import Sending
 from ranvier.store import log
 from ranvier.store.database import Database
 from ranvier.store.log import Tail
+from ranvier.store.neighbours import Neighbours
+from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
 
@@ -57,6 +59,12 @@ class Ground:
     log: LogView
     writer: Writer
     bell: Bell
+    tailing: Tailing
+
+    @property
+    def neighbours(self) -> Neighbours:
+        """The other processes."""
+        return self.tailing.neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +81,27 @@ class Composition:
         """What a listener with these resources answers; `forwarded` trusts `X-Forwarded-For`."""
         router = Router(route for route in self.routes if resources_of(route.endpoint) & resources)
         noted, peers = self.parts.get(Sightings).note, self.parts.get(Peers)
-        return Application(router, self.tokens, self.strays, forwarded=forwarded, noted=noted, peers=peers)
+        tailing = self.ground.tailing
+        confirm = None if tailing.neighbours.is_solitary else tailing.confirm
+        return Application(
+            router,
+            self.tokens,
+            self.strays,
+            forwarded=forwarded,
+            noted=noted,
+            peers=peers,
+            confirm=confirm,
+        )
 
     async def start(self) -> None:
         """Bring everything to the point where it can answer."""
-        self.ground.writer.start()
+        ground = self.ground
+        await ground.neighbours.start()
+        ground.tailing.start()
+        ground.writer.start()
         await self.parts.start()
+        await ground.neighbours.until_counted()
+        await ground.tailing.confirm()
 
     async def stop(self) -> None:
         """Those who wait must be gone: finish, commit what is left, let go of the database."""
@@ -86,6 +109,8 @@ class Composition:
             await self.parts.stop()
         finally:
             await self.ground.writer.stop()
+            await self.ground.tailing.stop()
+            await self.ground.neighbours.stop()
             await self.ground.database.close()
 
 
@@ -100,6 +125,7 @@ async def compose(
     The roles are those of the configuration if none are given.
     What `around_network` makes of the network brings calls to other servers in its place.
     """
+    roles = roles or config.processes.roles
     database = await open_database(config.database)
     try:
         server_name = config.server.name
@@ -110,15 +136,22 @@ async def compose(
         bell = Bell()
         parts = Parts(bell)
         tail = Tail(await log.read_tip(database))
-        writer = Writer(database, tail, parts.announce)
+        neighbours = _neighbours(database, config.processes.instance, roles)
+        tailing = Tailing(database, tail, parts.announce, neighbours)
+        writer = Writer(database, tailing)
         generation, horizon = await log.read_generation(database), await log.read_horizon(database)
-        ground = Ground(
-            server_name, keys, retired, database, LogView(database, tail, generation, horizon), writer, bell
-        )
-        return _build(config, roles or config.processes.roles, ground, parts, now, around_network)
+        view = LogView(database, tail, generation, horizon)
+        ground = Ground(server_name, keys, retired, database, view, writer, bell, tailing)
+        return _build(config, roles, ground, parts, now, around_network)
     except BaseException:
         await database.close()
         raise
+
+
+def _neighbours(database: Database, instance: str, roles: frozenset[Role]) -> Neighbours:
+    if database.dialect == "sqlite":
+        return Neighbours.solitary(database, instance, roles)
+    return Neighbours(database, instance, roles)
 
 
 def _build(

@@ -156,12 +156,14 @@ async def read(
     return [Entry(row[1], row[2], row[3], None, row[0]) for row in rows]
 
 
-async def read_all(reader: Reader, after: int, until: int) -> list[Entry]:
-    """All entries with `after < position <= until`, oldest first."""
+async def read_all(reader: Reader, after: int, until: int, limit: int = 1 << 40) -> list[Entry]:
+    """All entries with `after < position <= until`, oldest first, up to a limit."""
     rows = await reader.fetch(
-        "SELECT position, kind, audience, ref FROM log WHERE position > $1 AND position <= $2 ORDER BY position",
+        "SELECT position, kind, audience, ref FROM log WHERE position > $1 AND position <= $2 "
+        "ORDER BY position LIMIT $3",
         after,
         until,
+        limit,
     )
     return [Entry(row[1], row[2], row[3], None, row[0]) for row in rows]
 

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ranvier.store import log
-from ranvier.store.database import CommitUnknown, Database, Entry, Transaction
+from ranvier.store.database import CommitUnknown, Database, Transaction
 from ranvier.store.log import Tail
+from ranvier.store.tailing import Tailing
 
 Operation = TypeVar("Operation")
 Result = TypeVar("Result")
@@ -91,18 +91,25 @@ class _Waiting:
 class Writer:
     """The one writer of this process."""
 
-    def __init__(self, database: Database, tail: Tail, announce: Callable[[Sequence[Entry]], None]) -> None:
+    def __init__(self, database: Database, tailing: Tailing) -> None:
         self._database = database
-        self.tail = tail
-        self._announce = announce
+        self._tailing = tailing
         self._queue: deque[_Waiting] = deque()
         self._news = asyncio.Event()
         self._single = Single()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._unsure = False
         self.batches = 0
         self.operations = 0
+
+    @property
+    def tail(self) -> Tail:
+        """The newest entries of the log, this process's and others'."""
+        return self._tailing.tail
+
+    async def confirm(self) -> None:
+        """Memory knows all that was committed by any process before this call."""
+        await self._tailing.confirm()
 
     def start(self) -> None:
         """Begin to commit."""
@@ -170,44 +177,31 @@ class Writer:
                 for work, members in groups
             ]
 
-        try:
-            results, entries = await self._database.commit(write)
-        except Exception as error:
-            self._retry(groups, error)
-            return
-        self.batches += 1
-        self.operations += number
-        if self._unsure and entries:
-            await self._catch_up(entries[0].position - 1)
-        for (work, members), outcomes in zip(groups, results, strict=True):
-            _settle(work, [waiting.operation for waiting in members], outcomes)
-        self.tail.extend(entries)
-        for (_, members), outcomes in zip(groups, results, strict=True):
-            for waiting, outcome in zip(members, outcomes, strict=True):
-                _answer(waiting, outcome)
-        self._announce(entries)
-
-    async def _catch_up(self, until: int) -> None:
-        """Read what commits of unknown outcome may have said, before anything after them is heard."""
-        while True:
+        async with self._tailing.commits:
             try:
-                missed = await log.read_all(self._database, self.tail.tip, until)
-                break
-            except Exception:
-                # What waits here is committed: it must be settled, and in its order.
-                _log.exception("the log could not be read")
-                await asyncio.sleep(1)
-        self._unsure = False
-        self.tail.extend(missed)
-        self._announce(missed)
+                results, entries = await self._database.commit(write)
+            except Exception as error:
+                self._retry(groups, error)
+                return
+            self.batches += 1
+            self.operations += number
+
+            def settle() -> None:
+                for (work, members), outcomes in zip(groups, results, strict=True):
+                    _settle(work, [waiting.operation for waiting in members], outcomes)
+
+            def answer() -> None:
+                for (_, members), outcomes in zip(groups, results, strict=True):
+                    for waiting, outcome in zip(members, outcomes, strict=True):
+                        _answer(waiting, outcome)
+
+            await self._tailing.committed(entries, settle, answer)
 
     def _retry(self, groups: list[tuple[Work[Any, Any], list[_Waiting]]], error: Exception) -> None:
         members = [waiting for _, group in groups for waiting in group]
         for work, group in groups:
             work.fall([waiting.operation for waiting in group], error)
-        is_unknown = isinstance(error, CommitUnknown)
-        if is_unknown or len(members) == 1:
-            self._unsure = self._unsure or is_unknown
+        if isinstance(error, CommitUnknown) or len(members) == 1:
             for waiting in members:
                 _answer(waiting, error)
             return
