@@ -24,7 +24,7 @@ async def test_a_user_finds_whom_they_share_a_room_with_and_who_is_in_an_open_on
     assert await _find(alice, "bob") == []
     await bob.join(room)
     assert await _find(alice, "bob") == [bob.user_id]
-    assert await _find(eve, "bob") == []
+    assert await _find(eve, "bob") == await _find(bob, "bob") == []
     await eve.create_room(preset="public_chat")
     assert await _find(bob, "eve") == [eve.user_id]
     assert await _find(eve, "eve") == [eve.user_id]

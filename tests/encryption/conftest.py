@@ -39,7 +39,9 @@ def clock() -> Clock:
 @pytest.fixture
 def keys(database: Database, writer: Writer, clock: Clock) -> Keys:
     client = cast(FederationClient, NobodyAnswers())
-    remote = RemoteKeys(database, client, RemoteLists(database, writer, client, clock))
+    remote = RemoteKeys(
+        SERVER_NAME, database, client, RemoteLists(SERVER_NAME, database, writer, client, clock)
+    )
     return Keys(database, writer, remote, SERVER_NAME, clock)
 
 

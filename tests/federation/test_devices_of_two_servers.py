@@ -58,3 +58,17 @@ async def test_a_message_to_a_device_of_another_server_arrives_once(
         sent.ok()
     found = await following.until(lambda answer: answer.get("to_device", {}).get("events"), "a message")
     assert found == [{"type": "m.test", "sender": alice.user_id, "content": {"n": 1}}]
+
+
+async def test_after_the_last_room_is_left_devices_are_asked_for_anew_each_time(
+    alpha: Federated, beta: Federated
+) -> None:
+    alice, bob = await alpha.register("alice"), await beta.register("bob")
+    await upload_keys(alice)
+    room_id = await alice.create_room(preset="public_chat", room_alias_name="tea")
+    await bob.join(f"#tea:{alpha.server_name}")
+    assert await devices_of(bob, alice.user_id) == {alice.device_id}
+    (await bob.post(f"/_matrix/client/v3/rooms/{room_id}/leave", json={})).ok()
+    another = await alpha.login("alice")
+    await upload_keys(another)
+    assert await devices_of(bob, alice.user_id) == {alice.device_id, another.device_id}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from tests.federated import Federated
 from tests.federation.following import Follower
@@ -141,6 +142,37 @@ async def test_members_of_a_space_join_a_restricted_room_from_another_server(
     await _join(bob, room_id, alpha)
     joined = (await bob.get(path_of(ROOMS, room_id, "state", "m.room.member", bob.user_id))).ok()
     assert joined["join_authorised_via_users_server"] == alice.user_id
+
+
+async def test_of_a_join_that_another_server_let_in_that_server_tells(
+    alpha: Federated, beta: Federated
+) -> None:
+    alice, bob, eve = await alpha.register("alice"), await beta.register("bob"), await beta.register("eve")
+    space = await _public_room(alice, creation_content={"type": "m.space"})
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+    room_id = await alice.create_room(
+        initial_state=[{"type": "m.room.join_rules", "state_key": "", "content": rule}],
+        power_level_content_override={"invite": 50},
+    )
+    following = Follower(alice)
+    for user in (bob, eve):
+        await _join(user, space, alpha)
+        # Who lets them in has to know that they are in the space.
+        event_id = (await _state(user, space))["m.room.member", user.user_id]
+        await following.event(space, event_id)
+        await _join(user, room_id, alpha)
+    joined = (await _state(eve, room_id))["m.room.member", eve.user_id]
+    # Nobody here could let her in, so that the other server has the event already when it becomes ours.
+    await following.event(room_id, await bob.send(room_id, "hello"))
+    sent = [orjson.loads(call.body) for call in beta.calls if "/send/" in call.target and call.body]
+    members = {
+        (pdu["room_id"], pdu.get("state_key"))
+        for transaction in sent
+        for pdu in transaction["pdus"]
+        if pdu["type"] == "m.room.member"
+    }
+    assert (room_id, eve.user_id) not in members
+    assert (await _state(alice, room_id))["m.room.member", eve.user_id] == joined
 
 
 async def test_the_past_of_a_room_is_read_page_by_page_from_the_other_server(

@@ -69,18 +69,27 @@ def test_only_the_word_block_blocks_invites() -> None:
         assert judge_invite(content, "@a:x") == "allow"
 
 
-def test_users_and_servers_are_allowed_ignored_or_blocked_in_this_order() -> None:
+def test_users_and_then_servers_are_allowed_ignored_or_blocked_in_this_order() -> None:
     """MSC4155."""
     rules = {
         "allowed_users": ["@friend:evil.org", None, 7],
-        "ignored_servers": ["quiet.*"],
-        "blocked_users": ["@loud?:quiet.org", "@s*:good.org"],
-        "blocked_servers": ["evil.org"],
-        "allowed_servers": None,
+        "ignored_users": ["@friend:*", "@meek:quiet.org"],
+        "ignored_servers": ["quiet.*", "good.org"],
+        "blocked_users": ["@loud?:quiet.org", "@meek:*", "@s*:good.org"],
+        "blocked_servers": ["evil.org", "quiet.org"],
+        "allowed_servers": ["good.org", None],
     }
     verdicts = {
         user: judge_invite(rules, user)
-        for user in ("@friend:evil.org", "@x:evil.org", "@loud1:quiet.org", "@spam:good.org", "@y:good.org")
+        for user in (
+            "@friend:evil.org",
+            "@x:evil.org",
+            "@meek:quiet.org",
+            "@loud1:quiet.org",
+            "@y:quiet.org",
+            "@spam:good.org",
+            "@y:good.org",
+        )
     }
-    assert list(verdicts.values()) == ["allow", "block", "ignore", "block", "allow"]
+    assert list(verdicts.values()) == ["allow", "block", "ignore", "block", "ignore", "block", "allow"]
     assert judge_invite({"blocked_servers": "evil.org"}, "@x:evil.org") == "allow"

@@ -250,3 +250,33 @@ async def test_what_was_refused_for_the_sake_of_something_wrong_counts_after_all
     seen = await dave.get(f"/_matrix/client/v3/rooms/{room_id}/event/{name.event_id}")
     gone = await dave.get(f"/_matrix/client/v3/rooms/{room_id}/event/{kick.event_id}")
     assert (seen.status, gone.status) == (200, 404)
+
+
+async def test_who_was_wrongly_kicked_before_the_members_came_may_leave_by_themselves(server: Server) -> None:
+    dave = await server.register("dave")
+    partial = Partial(server, dave.user_id)
+    history = partial.history
+    # Bob may kick, and has gone, before Dave comes.
+    bob_joined = next(event for event in partial.state if event.state_key == BOB)
+    history.say("m.room.power_levels", ALICE, {"users": {ALICE: 100, BOB: 50}}, "")
+    history.say("m.room.member", BOB, {"membership": "leave"}, BOB)
+    partial.join = history.say("m.room.member", dave.user_id, {"membership": "join", "n": 2}, dave.user_id)
+    partial.state = history.state_at(partial.join)
+    await partial.enter()
+    frank = history.join("@frank:two.example")
+    state = history.after[frank.event_id]
+    authority = [state["m.room.create", ""], state["m.room.power_levels", ""]]
+    out = {"membership": "leave"}
+    named = [*authority, bob_joined.event_id]
+    kick = history.unchecked("m.room.member", BOB, out, "@frank:two.example", named)
+    named = [*authority, frank.event_id]
+    leave = history.unchecked(
+        "m.room.member", "@frank:two.example", out, "@frank:two.example", named, after=kick
+    )
+    await partial.know(frank, kick, leave)
+    assert await partial.receiver.receive(frank, kick, leave) == [Judgement.ACCEPTED] * 3
+    await partial.complete()
+    now = await partial.receiver.current_state()
+    assert now == await partial.receiver.root_state()
+    assert now["m.room.member", "@frank:two.example"] == leave.event_id
+    assert (await partial.receiver.kept(kick.event_id)).judgement is Judgement.REJECTED

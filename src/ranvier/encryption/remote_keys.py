@@ -38,7 +38,10 @@ class RemoteAnswer:
 class RemoteKeys:
     """Asks for keys."""
 
-    def __init__(self, database: Database, client: FederationClient, lists: RemoteLists) -> None:
+    def __init__(
+        self, server_name: str, database: Database, client: FederationClient, lists: RemoteLists
+    ) -> None:
+        self._server_name = server_name
         self._database = database
         self._client = client
         self._lists = lists
@@ -48,8 +51,8 @@ class RemoteKeys:
         """Identity keys of users, of all their devices where none is named; waits so long for other servers."""
         answer = RemoteAnswer()
         users = list(wanted)
-        fresh = await store.read_fresh(self._database, users)
-        sharing = await store.read_sharing(self._database, users)
+        fresh = await store.read_fresh(self._database, users, self._server_name)
+        sharing = await store.read_sharing(self._database, users, self._server_name)
         followed = [user for user in users if user in sharing]
         tasks = [self._follow(user, timeout_s, answer) for user in followed if user not in fresh]
         tasks += [

@@ -36,8 +36,14 @@ class RemoteLists:
     """Keeps the lists."""
 
     def __init__(
-        self, database: Database, writer: Writer, client: FederationClient, now: Callable[[], int]
+        self,
+        server_name: str,
+        database: Database,
+        writer: Writer,
+        client: FederationClient,
+        now: Callable[[], int],
     ) -> None:
+        self._server_name = server_name
         self._database = database
         self._writer = writer
         self._client = client
@@ -97,7 +103,7 @@ class RemoteLists:
                     await _apply(transaction, user_id, device, stream_id, deleted=deleted)
                 else:
                     await store.mark_stale(transaction, user_id)
-            if await store.read_sharing(transaction, [user_id]):
+            if await store.read_sharing(transaction, [user_id], self._server_name):
                 await announce_device_list(transaction, user_id)
             else:
                 await announce_for_later(transaction, user_id)
@@ -112,7 +118,7 @@ class RemoteLists:
         async def write(transaction: Transaction) -> None:
             if await store.stream_id_of(transaction, user_id) is not None:
                 await _keep_signing_keys(transaction, user_id, keys)
-            elif await store.read_sharing(transaction, [user_id]):
+            elif await store.read_sharing(transaction, [user_id], self._server_name):
                 await announce_device_list(transaction, user_id)
             else:
                 await announce_for_later(transaction, user_id)

@@ -119,9 +119,9 @@ class Routing:
         room = await self._audiences.room(nid)
         if room is None:
             return
-        # Of the join that brought this server into a room, with the whole state, a peer tells.
-        enters_room = item is not None and item.tangled and self._local_events.is_own(kept.event.sender)
-        if not enters_room:
+        # Of a join with its help, be it that which brought this server into the room, a peer tells.
+        is_helped = item is not None and (item.tangled or item.by_peer)
+        if not (is_helped and self._local_events.is_own(kept.event.sender)):
             now = self._now()
             async for destination in self._each(await self._audiences.of_event(room, kept)):
                 destination.add_pdu(entry.position, kept, now)

@@ -27,8 +27,9 @@ def add_encryption(
 ) -> None:
     """Build them; `tells_device_names` to other servers."""
     client = parts.get(FederationClient)
-    lists = parts.add(RemoteLists(database, writer, client, now))
-    keys = parts.add(Keys(database, writer, RemoteKeys(database, client, lists), server_name, now))
+    lists = parts.add(RemoteLists(server_name, database, writer, client, now))
+    remote = RemoteKeys(server_name, database, client, lists)
+    keys = parts.add(Keys(database, writer, remote, server_name, now))
     parts.add(KeysForPeers(server_name, database, keys, tells_names=tells_device_names))
     parts.add(CrossSigning(database, writer))
     parts.add(KeyBackups(database, writer))

@@ -32,10 +32,11 @@ def judge_invite(content: Any, inviter: str) -> Verdict:
     """
     if not isinstance(content, dict):
         return "allow"
-    server = server_name_of(inviter)
-    for verdict, name in _LISTS:
-        if _fits(inviter, content.get(f"{name}_users")) or _fits(server, content.get(f"{name}_servers")):
-            return verdict
+    # What is said of a user goes before what is said of their server.
+    for kind, text in (("users", inviter), ("servers", server_name_of(inviter))):
+        for verdict, name in _LISTS:
+            if _fits(text, content.get(f"{name}_{kind}")):
+                return verdict
     return "block" if content.get("default_action") == "block" else "allow"
 
 

@@ -50,6 +50,7 @@ class Arrival:
 
     `targets` are events that it redacts, be it itself (by a redaction that came before it); `awaits` is the id of one
     that it would redact and that is not here yet. `must_stand`: it is not kept at all unless it is accepted.
+    `assumed`: members on whom a partial state and the event's own auth events did not agree, as that was resolved.
     """
 
     event: Event
@@ -67,6 +68,7 @@ class Arrival:
     awaits: str | None = None
     redactions: Sequence[StoredEvent] = ()
     must_stand: bool = False
+    assumed: Mapping[Key, Event] = field(default_factory=dict)
     kept: StoredEvent | None = None
     failure: ReceiptFailure | None = None
 
@@ -127,6 +129,8 @@ def _assume_members(arrival: Arrival, *states: dict[Key, Event]) -> None:
 
     Source: MSC3902, "Faster remote room joins".
     """
+    for state in states:
+        state.update(arrival.assumed)
     for auth_event in arrival.auth_events.values():
         if auth_event.type == MEMBER and auth_event.state_key is not None:
             for state in states:
@@ -148,7 +152,13 @@ def _enter(head: Head, arrival: Arrival, kept: StoredEvent, made: Made) -> None:
     root = Root(head.root.line, head.root.version + len(made.moved))
     ordinary = plan is None or (not made.moved and not event.is_state)
     made.item = TimelineItem(
-        kept.timeline_version, kept, root, replaced, tangled=not ordinary, after_gap=bool(arrival.gaps)
+        kept.timeline_version,
+        kept,
+        root,
+        replaced,
+        tangled=not ordinary,
+        after_gap=bool(arrival.gaps),
+        by_peer=not arrival.must_stand,
     )
     _redact(head, arrival, made)
 

@@ -82,7 +82,8 @@ class TimelineItem:
     """One version of a room's timeline, the event that made it, and the root of the state after it.
 
     `replaced` is the state event whose place a state event took, if there was one. With `tangled`, the current state
-    changed otherwise than by this event alone. With `after_gap`, some event just before it is missing here.
+    changed otherwise than by this event alone. With `after_gap`, some event just before it is missing here. With
+    `by_peer`, another server gave the event, and tells all others of it, though it be of a user of ours whom it let in.
     """
 
     version: int
@@ -91,6 +92,7 @@ class TimelineItem:
     replaced: StoredEvent | None = None
     tangled: bool = False
     after_gap: bool = False
+    by_peer: bool = False
 
 
 class _NotEntered(LookupError):

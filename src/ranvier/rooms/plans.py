@@ -1,12 +1,12 @@
 """Where an event stands that does not simply follow the head: the state before it, and what it makes of the room."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ranvier.protocol.events import Event
 from ranvier.protocol.receipt_checks import judge
 from ranvier.rooms.arrivals import Arrival, Plan, auth_keys, extremities_after
 from ranvier.rooms.events import Events
-from ranvier.rooms.heads import Head, Room
+from ranvier.rooms.heads import MEMBER, Head, Room
 from ranvier.rooms.resolving import Resolving, StateAt, Values, state_after
 from ranvier.store import gaps as gaps_store
 from ranvier.store.database import Database
@@ -72,6 +72,23 @@ class Plans:
     async def told(self, near: Root, told: Mapping[Key, int]) -> StateAt:
         """A whole state, as changes of one that it is much like."""
         return StateAt(near, await self._resolving.difference(near, told))
+
+    async def assume(self, room: Room, head: Head, auth_events: Iterable[StoredEvent]) -> dict[Key, Event]:
+        """Members in a room with partial state, where an event's auth events say otherwise than that state.
+
+        Either may be wrong as long as members are to come; so both states are resolved (MSC3902).
+        """
+        named = {(kept.event.type, kept.event.state_key or ""): kept for kept in auth_events}
+        differing = {
+            key: kept.nid
+            for key, kept in named.items()
+            if key[0] == MEMBER and (standing := head.state.get(key)) is not None and standing.nid != kept.nid
+        }
+        if not differing:
+            return {}
+        resolved = await self.resolve(room, [StateAt(head.root, {}), StateAt(head.root, differing)])
+        found = await self._resolving.events_at(resolved, list(differing))
+        return {key: kept.event for key, kept in found.items()}
 
     async def near(self, room: Room, head: Head, event_id: str) -> Root:
         """A state that is much like the one before an absent event: that before an event which builds on it."""

@@ -191,6 +191,8 @@ class Receiving:
         head = await self._appending.gather(room, _users(room, event))
         arrival.policy_server = await self._policy_server(room, head)
         arrival.built_on = await self._built_on(event, previous)
+        if head.partial:
+            arrival.assumed = await self._plans.assume(room, head, auth_events.values())
         if room.has_gaps:
             arrival.is_built_on = await self._plans.is_built_on(room, event.event_id)
         if told is not None or not follows_all(event, head):

@@ -14,28 +14,40 @@ class RemoteDevice(NamedTuple):
     display_name: str | None
 
 
-async def read_fresh(reader: Reader, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users whose list is here as their server has it.
+async def read_fresh(reader: Reader, user_ids: Sequence[str], server_name: str) -> set[str]:
+    """Those of the users whose list is here as their server has it; `server_name` is this server's.
 
     That is so if no news were missed, and the user has been in one room with us since the list was fetched: their
     membership of it is older than the list.
     """
     rows = await reader.fetch(
-        "SELECT l.user_id FROM remote_device_lists l WHERE l.user_id = ANY($1) AND l.stale = FALSE AND EXISTS ("
-        "SELECT 1 FROM memberships m JOIN events e ON e.nid = m.event "
-        "WHERE m.user_id = l.user_id AND m.membership = 'join' AND e.received_ts < l.fetched_ts)",
+        "SELECT l.user_id FROM remote_device_lists l WHERE l.user_id = ANY($1) AND l.stale = FALSE AND EXISTS ("  # noqa: S608
+        "SELECT 1 FROM memberships m JOIN events e ON e.nid = m.event WHERE m.user_id = l.user_id "
+        f"AND m.membership = 'join' AND e.received_ts < l.fetched_ts AND {_with_us(reader)})",
         list(user_ids),
+        server_name,
     )
     return {row[0] for row in rows}
 
 
-async def read_sharing(reader: Reader, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users who are in a room that this server knows."""
+async def read_sharing(reader: Reader, user_ids: Sequence[str], server_name: str) -> set[str]:
+    """Those of the users who are in a room with any of `server_name`, this server."""
     rows = await reader.fetch(
-        "SELECT DISTINCT user_id FROM memberships WHERE user_id = ANY($1) AND membership = 'join'",
+        "SELECT DISTINCT m.user_id FROM memberships m "  # noqa: S608
+        f"WHERE m.user_id = ANY($1) AND m.membership = 'join' AND {_with_us(reader)}",
         list(user_ids),
+        server_name,
     )
     return {row[0] for row in rows}
+
+
+def _with_us(reader: Reader) -> str:
+    """That a user of ours ($2) is in the room of a membership m: what was known of a room that all left grows old."""
+    find = "instr" if reader.dialect == "sqlite" else "strpos"
+    return (
+        "EXISTS (SELECT 1 FROM memberships o WHERE o.room = m.room AND o.membership = 'join' "  # noqa: S608
+        f"AND substr(o.user_id, {find}(o.user_id, ':') + 1) = $2)"
+    )
 
 
 async def read_devices(reader: Reader, user_ids: Sequence[str]) -> dict[str, list[RemoteDevice]]:

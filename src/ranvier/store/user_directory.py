@@ -13,7 +13,8 @@ _NO_BYTE: Final = b"\xff"
 class Seeker(NamedTuple):
     """Who looks, and among whom.
 
-    Without `everybody` only those are found who share a room with them or are in an open one; `local_ending` is ":"
+    Without `everybody` only those are found who share a room with them or are in an open one (they themselves for the
+    latter reason alone, so that a private room shows nobody to themselves); `local_ending` is ":"
     and this server's name where only its users are wanted.
     """
 
@@ -127,7 +128,8 @@ _VISIBLE: Final = """EXISTS (
         EXISTS (SELECT 1 FROM open_rooms o WHERE o.room = theirs.room)
         OR EXISTS (
             SELECT 1 FROM memberships mine
-            WHERE mine.user_id = {me} AND mine.room_id = theirs.room_id AND mine.membership = 'join'
+            WHERE mine.user_id = {me} AND mine.user_id <> w.user_id
+            AND mine.room_id = theirs.room_id AND mine.membership = 'join'
         )
     )
 )"""
