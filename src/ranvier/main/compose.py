@@ -25,6 +25,7 @@ from ranvier.main.media_parts import add_media
 from ranvier.main.membership_parts import add_memberships
 from ranvier.main.parts import Parts
 from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote, own_keys
+from ranvier.main.replication import Identity, MainProcess
 from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resources_of
 from ranvier.main.sending_parts import add_sending
@@ -76,6 +77,13 @@ class Composition:
     tokens: Tokens
     routes: list[Route]
     strays: Traffic
+    instance: str
+
+    @property
+    def identity(self) -> Identity:
+        """Who this process is, for others of its server."""
+        ground = self.ground
+        return Identity(ground.server_name, self.instance, ground.log.generation)
 
     def application(self, resources: frozenset[str], *, forwarded: bool) -> Application:
         """What a listener with these resources answers; `forwarded` trusts `X-Forwarded-For`."""
@@ -126,7 +134,7 @@ async def compose(
     What `around_network` makes of the network brings calls to other servers in its place.
     """
     roles = roles or config.processes.roles
-    database = await open_database(config.database)
+    database = await open_database(config.database, waits=not config.processes.is_main)
     try:
         server_name = config.server.name
         is_new = await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'") is None
@@ -205,6 +213,11 @@ def _build(
         rules = HousekeepingRules(config.rooms.redaction_retention_period)
         parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, now))
 
+    address = config.processes.main_address
+    if address is not None:
+        me = Identity(ground.server_name, config.processes.instance, ground.log.generation)
+        parts.add(MainProcess(address, config.processes.replication_secret, me))
+
     # what endpoints tell of the server
     parts.add(Welcome(ground.server_name))
     endpoints = find_endpoints()
@@ -213,4 +226,4 @@ def _build(
     # http, and the endpoints above it
     add_peers(federation, ground.server_name, parts, now)
     routes = [route_of(endpoint, parts.by_type, limits) for endpoint in endpoints]
-    return Composition(ground, parts, tokens, routes, Traffic())
+    return Composition(ground, parts, tokens, routes, Traffic(), config.processes.instance)

@@ -1,21 +1,34 @@
 """The database that the configuration names, opened and checked."""
 
+import asyncio
+import logging
 import secrets
+from typing import Final
 
 from ranvier.config import PostgresStore, SqliteStore
 from ranvier.store import schema
 from ranvier.store.database import Database, Transaction
 from ranvier.store.sqlite import SqliteDatabase
 
+_FOUNDING_S: Final = 0.5
+"""Between two looks whether the main process has begun."""
+
+_log = logging.getLogger("ranvier.main")
+
 
 class CannotStart(Exception):
     """The server can't start; the message says why, and what to do."""
 
 
-async def open_database(where: SqliteStore | PostgresStore) -> Database:
-    """Open it, and bring its schema up to date; raises `CannotStart`."""
+async def open_database(where: SqliteStore | PostgresStore, *, waits: bool = False) -> Database:
+    """Open it, and bring its schema up to date; raises `CannotStart`.
+
+    With `waits`, a database that is empty is another process's to found, and this one waits for it.
+    """
     database = _open_sqlite(where) if isinstance(where, SqliteStore) else await _open_postgres(where)
     try:
+        if waits:
+            await _until_founded(database)
         await schema.upgrade(database)
     except schema.SchemaTooNew as error:
         await database.close()
@@ -24,6 +37,19 @@ async def open_database(where: SqliteStore | PostgresStore) -> Database:
         await database.close()
         raise
     return database
+
+
+async def _until_founded(database: Database) -> None:
+    """Wait until the main process has made the tables, the server's name in them and its signing key."""
+    told = False
+    while not (
+        await schema.version_of(database)
+        and await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'")
+    ):
+        if not told:
+            _log.warning("the database is empty: waiting for the main process")
+            told = True
+        await asyncio.sleep(_FOUNDING_S)
 
 
 def _open_sqlite(where: SqliteStore) -> Database:
