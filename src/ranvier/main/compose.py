@@ -7,6 +7,7 @@ from functools import partial
 
 from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import Tokens
+from ranvier.bus.channel import Channel
 from ranvier.bus.local import Bell
 from ranvier.client_api.static import Welcome
 from ranvier.config import Config, Role
@@ -16,6 +17,7 @@ from ranvier.http.metrics import Traffic
 from ranvier.http.peers import Peers
 from ranvier.http.router import Route, Router, route_of
 from ranvier.main.account_parts import add_accounts, add_discovery
+from ranvier.main.channel_parts import PROCESSES, open_channel
 from ranvier.main.databases import claim, open_database
 from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
@@ -61,6 +63,7 @@ class Ground:
     writer: Writer
     bell: Bell
     tailing: Tailing
+    channel: Channel
 
     @property
     def neighbours(self) -> Neighbours:
@@ -105,6 +108,7 @@ class Composition:
         """Bring everything to the point where it can answer."""
         ground = self.ground
         await ground.neighbours.start()
+        await ground.channel.start()
         ground.tailing.start()
         ground.writer.start()
         await self.parts.start()
@@ -116,10 +120,13 @@ class Composition:
         try:
             await self.parts.stop()
         finally:
-            await self.ground.writer.stop()
-            await self.ground.tailing.stop()
-            await self.ground.neighbours.stop()
-            await self.ground.database.close()
+            ground = self.ground
+            await ground.writer.stop()
+            await ground.tailing.stop()
+            await ground.neighbours.stop()
+            ground.channel.publish(PROCESSES, b"{}")
+            await ground.channel.stop()
+            await ground.database.close()
 
 
 async def compose(
@@ -149,7 +156,8 @@ async def compose(
         writer = Writer(database, tailing)
         generation, horizon = await log.read_generation(database), await log.read_horizon(database)
         view = LogView(database, tail, generation, horizon)
-        ground = Ground(server_name, keys, retired, database, view, writer, bell, tailing)
+        channel = open_channel(config, database, tailing)
+        ground = Ground(server_name, keys, retired, database, view, writer, bell, tailing, channel)
         return _build(config, roles, ground, parts, now, around_network)
     except BaseException:
         await database.close()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from typing import Final
+from typing import Any, Final
 
 from ranvier.config import PostgresStore, SqliteStore
 from ranvier.store import schema
@@ -62,10 +62,9 @@ def _open_sqlite(where: SqliteStore) -> Database:
         ) from error
 
 
-async def _open_postgres(where: PostgresStore) -> Database:
-    from ranvier.store.postgres import PostgresDatabase  # noqa: PLC0415 - with SQLite its driver is not needed
-
-    arguments = {
+def connection_arguments(where: PostgresStore) -> dict[str, Any]:
+    """How one connection is made, as asyncpg names it."""
+    return {
         "host": where.host,
         "port": where.port,
         "user": where.user,
@@ -73,9 +72,14 @@ async def _open_postgres(where: PostgresStore) -> Database:
         "database": where.database,
         "ssl": where.ssl_mode if where.host is not None and not where.host.startswith("/") else None,
     }
+
+
+async def _open_postgres(where: PostgresStore) -> Database:
+    from ranvier.store.postgres import PostgresDatabase  # noqa: PLC0415 - with SQLite its driver is not needed
+
     try:
         database = await PostgresDatabase.connect(
-            least=where.min_connections, most=where.max_connections, **arguments
+            least=where.min_connections, most=where.max_connections, **connection_arguments(where)
         )
     except Exception as error:
         raise CannotStart(

@@ -92,15 +92,21 @@ def next_head(head: Head, made: Made) -> Head:
     )
 
 
-async def write_timeline(transaction: Transaction, made: Iterable[Made]) -> None:
-    """The compare-and-set of all that moves heads; raises `Stale`."""
+async def write_timeline(transaction: Transaction, made: Iterable[Made]) -> set[int]:
+    """The compare-and-set of all that moves heads; answers the rooms in which another was faster.
+
+    Nothing is written of those.
+    """
     rows = [
         (one.kept.room, one.item.version, one.kept.nid, *one.item.root_after, _extremities_json(one))
         for one in made
         if one.item is not None
     ]
-    if rows and await rooms_store.insert_timeline(transaction, rows) < len(rows):
-        raise Stale
+    # In one order whoever writes, so that no two processes wait for each other.
+    rows.sort(key=lambda row: row[:2])
+    if not rows or await rooms_store.insert_timeline(transaction, rows) == len(rows):
+        return set()
+    return await rooms_store.take_back_timeline(transaction, [(row[0], row[1], row[2]) for row in rows])
 
 
 def _extremities_json(made: Made) -> str | None:

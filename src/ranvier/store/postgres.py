@@ -28,7 +28,7 @@ _CLAIMED = -1
 
 # One message, no parameters: the simple query protocol runs it as a whole on the server. The rows come from a setting
 # that the transaction made for itself; positions are drawn in the order of the list, under the lock.
-_FINISH = f"""
+_APPEND = f"""
 SELECT pg_advisory_xact_lock({_LOG_LOCK});
 WITH batch AS (SELECT current_setting('{_SETTING}')::jsonb AS value),
 drawn AS (
@@ -43,8 +43,18 @@ written AS (
 )
 INSERT INTO batches (id, first_position, committed_at)
 SELECT value ->> 'id', (SELECT MIN(position) FROM written), (value ->> 'at')::bigint FROM batch;
-COMMIT;
 """  # noqa: S608
+# Other processes are told in the same message, as `bus/rings.py` reads it, since the positions are only known here.
+_RING = f"""
+SELECT pg_notify('ranvier', 'log [' || COALESCE((SELECT MAX(position) FROM log WHERE position < first_position), 0)
+    || ',' || first_position || ',' || (value ->> 'ring'))
+FROM (SELECT current_setting('{_SETTING}')::jsonb AS value) AS batch JOIN batches ON id = value ->> 'id'
+WHERE first_position IS NOT NULL;
+"""  # noqa: S608
+_FINISH = _APPEND + "COMMIT;"
+_FINISH_AND_RING = _APPEND + _RING + "COMMIT;"
+_RING_BYTES = 7_800
+"""Of a ring with its entries; PostgreSQL takes less than 8,000."""
 
 
 class _Connection:
@@ -103,6 +113,8 @@ class PostgresDatabase:
         self._pool = pool
         self._types: dict[str, dict[str, str]] = {}
         self._unknown: list[str] = []
+        self.rings_as: str | None = None
+        """The id under which commits tell other processes of themselves, if any is to be told so."""
 
     @classmethod
     async def connect(cls, *, least: int = 2, most: int = 10, **arguments: Any) -> "PostgresDatabase":
@@ -145,20 +157,20 @@ class PostgresDatabase:
             yield _Connection(connection)
 
     async def commit(self, write: Write[Outcome]) -> tuple[Outcome, list[Entry]]:
-        batch = uuid.uuid4().hex
+        batch, rings_as = uuid.uuid4().hex, self.rings_as
         async with self._pool.acquire() as connection:
             transaction = _Transaction(connection, self._types)
             await self._end_unknown(connection)
             await connection.execute("BEGIN")
             try:
                 outcome = await write(transaction)
-                await self._stage(connection, batch, transaction.entries)
+                await self._stage(connection, batch, transaction.entries, rings_as)
             except BaseException:
                 if not connection.is_closed():
                     await connection.execute("ROLLBACK")
                 raise
             try:
-                await connection.execute(_FINISH)
+                await connection.execute(_FINISH if rings_as is None else _FINISH_AND_RING)
                 first = await connection.fetchval("SELECT first_position FROM batches WHERE id = $1", batch)
             except Exception as error:
                 first = await self._look_up(batch, connection, error)
@@ -166,12 +178,13 @@ class PostgresDatabase:
             entry.position = first + place
         return outcome, transaction.entries
 
-    async def _stage(self, connection: Any, batch: str, entries: list[Entry]) -> None:
-        value = {
-            "id": batch,
-            "at": int(time.time() * 1000),
-            "entries": [[e.kind, e.audience, e.ref] for e in entries],
-        }
+    async def _stage(self, connection: Any, batch: str, entries: list[Entry], rings_as: str | None) -> None:
+        rows = [[e.kind, e.audience, e.ref] for e in entries]
+        value = {"id": batch, "at": int(time.time() * 1000), "entries": rows}
+        if rings_as is not None:
+            told = orjson.dumps(rows).decode()
+            fits = len(told.encode()) <= _RING_BYTES
+            value["ring"] = f'"{rings_as}",{told if fits else len(rows)}]'
         await connection.execute("SELECT set_config($1, $2, true)", _SETTING, orjson.dumps(value).decode())
 
     async def _look_up(self, batch: str, connection: Any, error: Exception) -> int | None:

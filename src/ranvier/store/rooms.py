@@ -117,6 +117,27 @@ async def insert_timeline(
     )
 
 
+async def take_back_timeline(transaction: Transaction, rows: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Of versions that were just given to `insert_timeline` as (room, version, event): those of stale heads go again.
+
+    Answers the rooms whose head was stale.
+    """
+    written = await transaction.fetch(
+        "SELECT room, version, event FROM timeline WHERE room = ANY($1) AND version = ANY($2)",
+        sorted({row[0] for row in rows}),
+        sorted({row[1] for row in rows}),
+    )
+    stale = {row[0] for row in set(rows) - {tuple(row) for row in written}}
+    void = [row for row in rows if row[0] in stale]
+    await transaction.execute(
+        "DELETE FROM timeline WHERE room = ANY($1) AND version = ANY($2) AND event = ANY($3)",
+        sorted(stale),
+        sorted({row[1] for row in void}),
+        [row[2] for row in void],
+    )
+    return stale
+
+
 _MEMBERSHIP = "user_id, room_id, room, membership, event, sender, forgotten, stripped_state"
 
 
@@ -190,6 +211,18 @@ async def membership(reader: Reader, user_id: str, room_id: str) -> Membership |
         room_id,
     )
     return _membership(row) if row is not None else None
+
+
+async def memberships_among(
+    reader: Reader, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Membership]:
+    """What users are in rooms, by (user, room id), forgotten or not; where nothing is known they are left out."""
+    rows = await reader.fetch(
+        f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = ANY($1) AND room_id = ANY($2)",  # noqa: S608
+        sorted({user_id for user_id, _ in pairs}),
+        sorted({room_id for _, room_id in pairs}),
+    )
+    return {(row[0], row[1]): _membership(row) for row in rows}
 
 
 async def members(reader: Reader, room: int, membership: str) -> list[str]:

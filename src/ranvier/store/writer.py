@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from ranvier.store.database import CommitUnknown, Database, Transaction
 from ranvier.store.log import Tail
-from ranvier.store.tailing import Tailing
+from ranvier.store.tailing import Fill, Tailing
 
 Operation = TypeVar("Operation")
 Result = TypeVar("Result")
@@ -110,6 +110,14 @@ class Writer:
     async def confirm(self) -> None:
         """Memory knows all that was committed by any process before this call."""
         await self._tailing.confirm()
+
+    def fill_by(self, fill: Fill) -> None:
+        """What gives entries of other processes their payload."""
+        self._tailing.fill = fill
+
+    async def reach(self, position: int) -> None:
+        """Memory knows all that was committed up to a position of the log."""
+        await self._tailing.reach(position)
 
     def start(self) -> None:
         """Begin to commit."""
