@@ -19,9 +19,10 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
 
 
 class Mutant(NamedTuple):
-    """One change: the line where it is, what was there and what is there now, and the changed source."""
+    """One change: the line and the function where it is, what was there and what is there now, the changed source."""
 
     line: int
+    function: str
     before: str
     after: str
     source: str
@@ -32,22 +33,32 @@ def mutants_of(source: str) -> Iterator[Mutant]:
     places = sum(1 for _ in _changes(ast.parse(source)))
     for place in range(places):
         tree = ast.parse(source)
-        node, change = list(_changes(tree))[place]
+        function, node, change = list(_changes(tree))[place]
         before = ast.unparse(node)
         line = getattr(node, "lineno", 0)
         change()
-        yield Mutant(line, before, ast.unparse(node), ast.unparse(tree))
+        yield Mutant(line, function, before, ast.unparse(node), ast.unparse(tree))
 
 
-def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, Callable[[], None]]]:
-    """Every place, and what changes it: the node that shows the change, and the change."""
+def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.AST, Callable[[], None]]]:
+    """Every place, and what changes it: its function, the node that shows the change, and the change."""
     for statement in tree.body:
         # Tables and names are checked by whoever uses them; what is changed is what functions do.
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-            for function in ast.walk(statement):
-                if isinstance(function, ast.FunctionDef):
-                    for node in _nodes(function):
-                        yield from _of_node(node)
+        if isinstance(statement, ast.FunctionDef):
+            yield from _changes_of(statement, "")
+        elif isinstance(statement, ast.ClassDef):
+            for method in statement.body:
+                if isinstance(method, ast.FunctionDef):
+                    yield from _changes_of(method, f"{statement.name}.")
+
+
+def _changes_of(function: ast.FunctionDef, of: str) -> Iterator[tuple[str, ast.AST, Callable[[], None]]]:
+    """Those of a function and of the functions within it."""
+    for inner in ast.walk(function):
+        if isinstance(inner, ast.FunctionDef):
+            for node in _nodes(inner):
+                for shown, change in _of_node(node):
+                    yield of + function.name, shown, change
 
 
 def _nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:

@@ -88,3 +88,4 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     for text in sys.stdin:
         sys.stdout.write(json.dumps(answer(json.loads(text))) + "\n")
+        sys.stdout.flush()

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.protocol.beside_synapse import synapse_python
 from tests.protocol.room_script import ALICE, ALL_VERSIONS, BOB, CAROL, IDENTITY_KEY, KEY, Room
 
 from ranvier.protocol import auth_rules, unpadded_base64
@@ -19,7 +19,6 @@ from ranvier.protocol.events import Event
 from ranvier.protocol.redaction import redact
 from ranvier.protocol.room_versions import RoomVersion
 
-ROOT = Path(__file__).parents[2]
 DAN = "@dan:two.example"
 USERS = [ALICE, BOB, CAROL, DAN]
 LEVELS = ["users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"]
@@ -27,15 +26,6 @@ PUBLIC = unpadded_base64.encode(IDENTITY_KEY.public)
 SIGNED = IDENTITY_KEY.sign_json({"mxid": DAN, "token": "token"})
 CASES = 250
 """For each room version."""
-
-
-def synapse_python() -> str:
-    candidates = [os.environ.get("RANVIER_TEST_SYNAPSE_PYTHON", "")]
-    candidates += [str(ROOT / ".cache" / name / "bin" / "python") for name in ("synapse-clients", "synapse")]
-    for candidate in candidates:
-        if candidate and Path(candidate).exists():
-            return candidate
-    pytest.skip("Synapse is not installed (scripts/synapse)")
 
 
 def chance_level(chance: random.Random, version: RoomVersion) -> Any:

@@ -18,8 +18,9 @@ from tests.protocol.room_script import (
     versions_with,
 )
 
-from ranvier.protocol import auth_membership, unpadded_base64
+from ranvier.protocol import auth_membership, auth_rules, unpadded_base64
 from ranvier.protocol.auth_failure import AuthFailure
+from ranvier.protocol.events import Event
 from ranvier.protocol.room_versions import ROOM_VERSIONS
 
 every_version = pytest.mark.parametrize("version", ALL_VERSIONS)
@@ -41,6 +42,14 @@ def numbered(version: str, part: str, rest: str = "") -> str:
     }
     parts = old if version in {"1", "2", "3", "4", "5", "6"} else seven if version == "7" else new
     return f"{section}.{parts[part]}{rest}"
+
+
+@pytest.mark.parametrize("membership", [None, 5, ["join"]])
+def test_who_never_came_has_left_and_so_has_whose_membership_is_no_text(membership: Any) -> None:
+    room = Room("11")
+    assert auth_membership.membership_of(room.state, BOB) == "leave"
+    room.put("m.room.member", {"membership": membership}, state_key=BOB, sender=BOB)
+    assert auth_membership.membership_of(room.state, BOB) == "leave"
 
 
 # --- joins
@@ -268,6 +277,15 @@ def test_a_third_party_invite_with_endless_keys_is_not_tried_forever() -> None:
     room.put("m.room.third_party_invite", {"public_keys": [wrong] * most + [{"public_key": PUBLIC_KEY}]},
              state_key="token")  # fmt: skip
     assert rule_of(third_party_invite(room, SIGNED)) == "4.4.1.8"
+
+
+def test_what_cannot_be_written_was_signed_by_nobody() -> None:
+    room = Room("1")
+    room.put("m.room.third_party_invite", {"public_key": PUBLIC_KEY}, state_key="token")
+    invite = room.event("m.room.member", {}, state_key=CAROL)
+    signed = {"membership": "invite", "third_party_invite": {"signed": {**SIGNED, "more": float("nan")}}}
+    unwritable = Event(invite.event_id, room.version, {**invite.pdu, "content": signed})
+    assert rule_of(auth_rules.check(unwritable, room.state)) == "5.3.1.8"
 
 
 # --- leaving, kicking, unbanning

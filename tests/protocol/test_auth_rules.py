@@ -178,6 +178,10 @@ def test_redactions_of_others_events_are_rejected_in_versions_1_and_2_only(versi
     assert redaction("$event") == expected
     assert redaction("$event:one.example") is None
     assert redaction("$event:two.example", sender=ALICE) is None
+    room.levels(users={BOB: 30}, redact=30)
+    assert redaction("$event:two.example") is None
+    room.levels(users={BOB: 30}, redact=31)
+    assert redaction("$event:two.example") == expected
 
 
 # --- auth events

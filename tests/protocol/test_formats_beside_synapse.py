@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.protocol.beside_synapse import synapse_python
 from tests.protocol.room_script import ALL_VERSIONS, build
-from tests.protocol.test_agreement_with_synapse import synapse_python
 
 from ranvier.protocol import events
 from ranvier.protocol.events import BadEvent

@@ -52,7 +52,13 @@ def version_of(identifier: str) -> RoomVersion:
     return ROOM_VERSIONS[identifier]
 
 
-def pdu_of(version: RoomVersion, body: str = "hello", signer: SigningKey = A, **more: Any) -> dict[str, Any]:
+def pdu_of(
+    version: RoomVersion,
+    body: str = "hello",
+    signer: SigningKey = A,
+    origin_server_ts: int = NOW,
+    **more: Any,
+) -> dict[str, Any]:
     reference = "$" + "x" * 43 if version.event_id_is_hash else "$x:a.test"
     built = events.build(
         version,
@@ -63,7 +69,7 @@ def pdu_of(version: RoomVersion, body: str = "hello", signer: SigningKey = A, **
         prev_events=[reference],
         auth_events=[],
         depth=5,
-        origin_server_ts=NOW,
+        origin_server_ts=origin_server_ts,
         reference_hashes={reference: "x"},
         signer=signer,
     )
@@ -172,6 +178,16 @@ async def test_a_restricted_join_needs_the_signature_of_the_server_that_authoris
     assert isinstance(await one(verifying, events.cosigned(event, B).pdu, version), Event)
 
 
+async def test_of_many_moments_at_which_a_key_must_be_valid_the_latest_is_asked_for(
+    verifying: Verifying, ring: Ring
+) -> None:
+    version = version_of("11")
+    moments = [NOW + (n * 7) % 100 for n in range(100)]
+    pdus = [pdu_of(version, origin_server_ts=ts) for ts in moments]
+    assert all(isinstance(found, Event) for found in await verifying.check(pdus, version))
+    assert ring.batches == [[("a.test", A.key_id, NOW + 99)]]
+
+
 async def test_a_large_batch_keeps_its_order_asks_for_keys_once_and_leaves_the_loop_free(
     verifying: Verifying, ring: Ring
 ) -> None:
@@ -193,6 +209,6 @@ async def test_a_large_batch_keeps_its_order_asks_for_keys_once_and_leaves_the_l
     assert isinstance(found[7], BadEvent)
     bodies = [event.content["body"] for event in found if isinstance(event, Event)]
     assert bodies == [str(n) for n in range(2000) if n != 7]
-    assert len(ring.batches) == 1
+    assert ring.batches == [[("a.test", A.key_id, NOW)]]
     assert sorted(gaps)[len(gaps) // 2] < 0.05
     assert len(gaps) > 10, "others had their turn meanwhile"

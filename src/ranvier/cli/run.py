@@ -57,7 +57,8 @@ def run(
             name = server_name or _assigned_name(assignments) or TRIAL_NAME
             create(data, name, address or "127.0.0.1", 8008 if port is None else port)
         paths = configuration_paths(config_paths, data)
-        config = load(paths, [*_overrides(address, port), *assignments])
+        assigned = [*_overrides(address, port), *assignments]
+        config = load(paths, assigned)
     except ConfigError as error:
         refuse(error)
     if server_name is not None and server_name != config.server.name:
@@ -65,9 +66,7 @@ def run(
             f"This server is {config.server.name}, not {server_name}: a server can't be renamed, as its users and "
             f"rooms carry the name. Leave --server-name out, or start {server_name} in another folder with --data."
         )
-    for warning in config.warnings:
-        say(warning)
-    _serve(config, lambda bound: _greet(config, paths, bound))
+    _serve(config, lambda: load(paths, assigned), lambda bound: _greet(config, paths, bound))
 
 
 def _assigned_name(assignments: Sequence[str]) -> str | None:
@@ -118,9 +117,22 @@ def _program() -> str:
     return shlex.quote(str(called))
 
 
-def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
-    # Loading makes many objects and next to no garbage; `serve` switches the collector on again.
+def _serve(config: Config, load_again: Callable[[], Config], on_ready: Callable[[list[str]], None]) -> None:
+    """Serve in this process, or start several that do."""
+    # Loading makes many objects and next to no garbage; who serves switches the collector on again.
     gc.disable()
-    from ranvier.main import serve  # noqa: PLC0415 - the other commands don't wait for the whole server to load
+    # The other commands don't wait for the whole server to load.
+    from ranvier.main.handed_over import HandedOver  # noqa: PLC0415
 
-    serve(config, on_ready)
+    handed_over = HandedOver.take()
+    if handed_over is None:
+        for warning in config.warnings:
+            say(warning)
+        from ranvier.main.supervisor import processes_of, supervise  # noqa: PLC0415
+
+        if processes_of(config) > 1:
+            supervise(config, [sys.executable, "-m", "ranvier", *sys.argv[1:]], load_again, on_ready)
+            return
+    from ranvier.main.process import serve  # noqa: PLC0415
+
+    serve(config, on_ready, handed_over)

@@ -55,6 +55,8 @@ class Connections:
         self.tasks: set[asyncio.Task[None]] = set()
         self.date = b""
         """The header line, renewed each second."""
+        self.is_ending = False
+        """Whether every connection ends with its next answer."""
 
 
 class Exchange:
@@ -218,7 +220,8 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         parser = self._parser
         version_10 = parser.get_http_version() == "1.0"
-        exchange = Exchange(self, not version_10 and parser.should_keep_alive(), version_10)
+        stays = not version_10 and parser.should_keep_alive() and not self._shared.is_ending
+        exchange = Exchange(self, stays, version_10)
         path, query = _split(self._url)
         exchange.request = Request(
             parser.get_method().decode("ascii"), path, query, self._headers, self._client, exchange.incoming
@@ -395,6 +398,13 @@ class Connection(asyncio.Protocol):
         else:
             self._answering.keep_alive = False
             self._queue.clear()
+
+    def end_with_next_answer(self) -> None:
+        """Another process goes on: close after the answer that is being made, or else after the next one."""
+        if self._answering is not None and not self._queue:
+            self._answering.keep_alive = False
+        elif self._queue:
+            self._queue[-1].keep_alive = False
 
     def abort(self) -> None:
         """Close at once."""

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import resource
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -33,7 +33,7 @@ class Address:
     path: Path | None = None
 
     def open(self) -> socket.socket:
-        """A bound socket; raises `AddressTaken`."""
+        """A bound socket, which does not listen yet; raises `AddressTaken`."""
         try:
             return self._open_unix(self.path) if self.path is not None else self._open_tcp()
         except OSError as error:
@@ -74,17 +74,36 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def open_all(addresses: Iterable[Address]) -> list[socket.socket]:
+    """Bound sockets for all; raises `AddressTaken`, and then none is open."""
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            sockets.append(address.open())
+    except AddressTaken:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets
+
+
 class Listening:
     """What answers requests, on its sockets. `start`, then `stop_accepting`, then `drain`.
 
-    With a certificate it speaks TLS, and looks now and then whether its files changed.
+    With a certificate it speaks TLS, and looks now and then whether its files changed. Sockets that were opened
+    already, one for each address, may be given to it: they are another process's, too.
     """
 
     def __init__(
-        self, answer: Answer, addresses: Iterable[Address], certificate: Certificate | None = None
+        self,
+        answer: Answer,
+        addresses: Iterable[Address],
+        certificate: Certificate | None = None,
+        opened: Sequence[socket.socket] | None = None,
     ) -> None:
         self._addresses = list(addresses)
         self._certificate = certificate
+        self._opened = opened
         self._connections = Connections(answer, _raise_file_limit() - _FILES_KEPT)
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
@@ -93,14 +112,7 @@ class Listening:
 
     async def start(self) -> None:
         """Open all sockets and answer; raises `AddressTaken`."""
-        sockets: list[socket.socket] = []
-        try:
-            for address in self._addresses:
-                sockets.append(address.open())
-        except AddressTaken:
-            for opened in sockets:
-                opened.close()
-            raise
+        sockets = self._opened if self._opened is not None else open_all(self._addresses)
         self._tick()
         loop = asyncio.get_running_loop()
         for address, opened in zip(self._addresses, sockets, strict=True):
@@ -149,10 +161,29 @@ class Listening:
 
     def stop_accepting(self) -> None:
         """Take no more connections; close those that ask for nothing, and the others after their answer."""
-        for server in self._servers:
-            server.close()
+        self._close()
         for connection in list(self._connections.open):
             connection.end()
+
+    async def retire(self, seconds: float) -> None:
+        """Leave new connections to another process, and those that are open until they had one more answer.
+
+        Clients whose connection closes while they send would see a failure; they have so long to learn that it ends.
+        """
+        self._close()
+        self._connections.is_ending = True
+        for connection in list(self._connections.open):
+            connection.end_with_next_answer()
+        for _ in range(int(seconds * 20)):
+            if not self._connections.open:
+                return
+            await asyncio.sleep(0.05)
+
+    def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        if self._opened is not None:
+            return
         for address in self.bound:
             if address.path is not None:
                 with suppress(FileNotFoundError):

@@ -7,6 +7,7 @@ from functools import partial
 
 from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import Tokens
+from ranvier.bus.channel import Channel
 from ranvier.bus.local import Bell
 from ranvier.client_api.static import Welcome
 from ranvier.config import Config, Role
@@ -16,6 +17,7 @@ from ranvier.http.metrics import Traffic
 from ranvier.http.peers import Peers
 from ranvier.http.router import Route, Router, route_of
 from ranvier.main.account_parts import add_accounts, add_discovery
+from ranvier.main.channel_parts import PROCESSES, open_channel
 from ranvier.main.databases import claim, open_database
 from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
@@ -25,6 +27,7 @@ from ranvier.main.media_parts import add_media
 from ranvier.main.membership_parts import add_memberships
 from ranvier.main.parts import Parts
 from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote, own_keys
+from ranvier.main.replication import Identity, MainProcess
 from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resources_of
 from ranvier.main.sending_parts import add_sending
@@ -60,6 +63,7 @@ class Ground:
     writer: Writer
     bell: Bell
     tailing: Tailing
+    channel: Channel
 
     @property
     def neighbours(self) -> Neighbours:
@@ -76,6 +80,13 @@ class Composition:
     tokens: Tokens
     routes: list[Route]
     strays: Traffic
+    instance: str
+
+    @property
+    def identity(self) -> Identity:
+        """Who this process is, for others of its server."""
+        ground = self.ground
+        return Identity(ground.server_name, self.instance, ground.log.generation)
 
     def application(self, resources: frozenset[str], *, forwarded: bool) -> Application:
         """What a listener with these resources answers; `forwarded` trusts `X-Forwarded-For`."""
@@ -97,6 +108,7 @@ class Composition:
         """Bring everything to the point where it can answer."""
         ground = self.ground
         await ground.neighbours.start()
+        await ground.channel.start()
         ground.tailing.start()
         ground.writer.start()
         await self.parts.start()
@@ -108,10 +120,13 @@ class Composition:
         try:
             await self.parts.stop()
         finally:
-            await self.ground.writer.stop()
-            await self.ground.tailing.stop()
-            await self.ground.neighbours.stop()
-            await self.ground.database.close()
+            ground = self.ground
+            await ground.writer.stop()
+            await ground.tailing.stop()
+            await ground.neighbours.stop()
+            ground.channel.publish(PROCESSES, b"{}")
+            await ground.channel.stop()
+            await ground.database.close()
 
 
 async def compose(
@@ -126,7 +141,7 @@ async def compose(
     What `around_network` makes of the network brings calls to other servers in its place.
     """
     roles = roles or config.processes.roles
-    database = await open_database(config.database)
+    database = await open_database(config.database, waits=not config.processes.is_main)
     try:
         server_name = config.server.name
         is_new = await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'") is None
@@ -141,7 +156,8 @@ async def compose(
         writer = Writer(database, tailing)
         generation, horizon = await log.read_generation(database), await log.read_horizon(database)
         view = LogView(database, tail, generation, horizon)
-        ground = Ground(server_name, keys, retired, database, view, writer, bell, tailing)
+        channel = open_channel(config, database, tailing)
+        ground = Ground(server_name, keys, retired, database, view, writer, bell, tailing, channel)
         return _build(config, roles, ground, parts, now, around_network)
     except BaseException:
         await database.close()
@@ -205,6 +221,11 @@ def _build(
         rules = HousekeepingRules(config.rooms.redaction_retention_period)
         parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, now))
 
+    address = config.processes.main_address
+    if address is not None:
+        me = Identity(ground.server_name, config.processes.instance, ground.log.generation)
+        parts.add(MainProcess(address, config.processes.replication_secret, me))
+
     # what endpoints tell of the server
     parts.add(Welcome(ground.server_name))
     endpoints = find_endpoints()
@@ -213,4 +234,4 @@ def _build(
     # http, and the endpoints above it
     add_peers(federation, ground.server_name, parts, now)
     routes = [route_of(endpoint, parts.by_type, limits) for endpoint in endpoints]
-    return Composition(ground, parts, tokens, routes, Traffic())
+    return Composition(ground, parts, tokens, routes, Traffic(), config.processes.instance)

@@ -36,16 +36,27 @@ class EventLoopLag:
         self.histogram = Histogram(_LAG_EDGES)
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._worst = 0.0
+        self.beat = time.monotonic()
+        """When it was measured last, by `time.monotonic`."""
 
     def start(self) -> None:
         """Begin to measure."""
+        self.beat = time.monotonic()
         loop = asyncio.get_running_loop()
         self._due = loop.time() + _LAG_SECONDS
         self._timer = loop.call_at(self._due, self._beat)
 
     def _beat(self) -> None:
-        self.histogram.observe(max(0.0, asyncio.get_running_loop().time() - self._due))
+        late = max(0.0, asyncio.get_running_loop().time() - self._due)
+        self.histogram.observe(late)
+        self._worst = max(self._worst, late)
         self.start()
+
+    def worst(self) -> float:
+        """The most that it was late since this was asked last, in seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
 
     def stop(self) -> None:
         """Measure no more."""
@@ -107,6 +118,11 @@ class Figures:
         """Measure no more."""
         self.lag.stop()
         self.collections.stop()
+
+    @property
+    def requests(self) -> int:
+        """Requests since the start."""
+        return sum(route.traffic.received for route in self._routes) + self._strays.received
 
     def text(self) -> bytes:
         """The text for Prometheus."""

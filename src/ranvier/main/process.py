@@ -2,82 +2,159 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
+import io
 import logging
-import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import uvloop
 
 from ranvier import __version__
-from ranvier.config import Config, Listener, Tls
+from ranvier.config import Config, Listener, Secret, Tls
 from ranvier.http.certificate import BadCertificate, Certificate
 from ranvier.http.connection import Answer, Send
-from ranvier.http.listening import Address, AddressTaken, Listening
+from ranvier.http.listening import AddressTaken, Listening
 from ranvier.http.request import Request
+from ranvier.main.addresses import addresses_of
 from ranvier.main.compose import Composition, compose
+from ranvier.main.daemon import Detached, detach_if_asked
 from ranvier.main.databases import CannotStart
 from ranvier.main.figures import Figures, metrics_answer
+from ranvier.main.handed_over import HandedOver
 from ranvier.main.logs import start_logging
 from ranvier.main.remote_parts import AroundNetwork
+from ranvier.main.replication import PATH as REPLICATION_PATH
+from ranvier.main.replication import replication_answer
+from ranvier.main.systemd import READY, STOPPING, reloading, tell_systemd
+from ranvier.main.vitals import Vitals
+from ranvier.main.watchdog import Watchdog
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter: at Python's 5 ms SQLite's writer waits longer than it writes."""
 _COLLECT_AFTER = 20_000
 """Objects made between two collections of the youngest generation: docs/decisions/0032-garbage-collection.md."""
 _DRAIN_SECONDS = 10.0
-_METRICS_PATH = b"/_synapse/metrics"
+RETIRING_S = 3.0
+"""How long the clients of a process that another one replaces have for one more request."""
+_METRICS_PATH = "/_synapse/metrics"
 
 _log = logging.getLogger("ranvier.main")
 
 
-def serve(config: Config, on_ready: Callable[[list[str]], None] = lambda _: None) -> None:
+def serve(
+    config: Config,
+    on_ready: Callable[[list[str]], None] = lambda _: None,
+    handed_over: HandedOver | None = None,
+) -> None:
     """Run the server until SIGTERM or SIGINT; raises `SystemExit` with status 1 if it can't start.
 
     `on_ready` is told once where it listens. Callers may have switched the garbage collector off; it is on from then.
+    `handed_over` is what a supervisor gave, if it is one of several equal processes.
     """
     start_logging(config.operation.log_level, config.operation.log_format)
+    detached = None
+    if handed_over is not None:
+        config = numbered(config, handed_over.number)
+    else:
+        detached = detach_if_asked(config)
     tune()
     try:
-        uvloop.run(_serve(config, on_ready))
+        uvloop.run(_Serving(config, on_ready, handed_over, detached).run())
     except (CannotStart, AddressTaken) as error:
         _log.critical(str(error))
         raise SystemExit(1) from None
+    finally:
+        if detached is not None:
+            detached.end()
+
+
+def numbered(config: Config, number: int) -> Config:
+    """The configuration of one of several equal processes."""
+    processes = config.processes
+    return replace(config, processes=replace(processes, instance=f"{processes.instance}-{number}"))
 
 
 def tune() -> None:
-    """Set the interpreter up for a server: short turns for threads, rare collections."""
+    """Set the interpreter up for a server: short turns for threads, rare collections, last words after a crash."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.set_threshold(_COLLECT_AFTER, 20, 50)
+    with contextlib.suppress(io.UnsupportedOperation):
+        faulthandler.enable()
 
 
-async def _serve(config: Config, on_ready: Callable[[list[str]], None]) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    process = await Process.start(config)
-    if process.certificate is not None:
-        loop.add_signal_handler(signal.SIGHUP, process.certificate.reload)
-    # What stands now stays: no collection need look at it again.
-    gc.freeze()
-    gc.enable()
-    where = [
-        f"https://{address}" if listening.speaks_tls else str(address)
-        for listening in process.listenings
-        for address in listening.bound
-    ]
-    _log.info("ready", extra={"server": config.server.name, "version": __version__, "listening": where})
-    on_ready(where)
-    tell_systemd("READY=1")
-    await stopped.wait()
-    tell_systemd("STOPPING=1")
-    _log.info("stopping")
-    await process.stop()
-    _log.info("stopped")
+class _Serving:
+    """One run of a process: until a signal, or the end of its supervisor, stops it."""
+
+    def __init__(
+        self,
+        config: Config,
+        on_ready: Callable[[list[str]], None],
+        handed_over: HandedOver | None,
+        detached: Detached | None,
+    ) -> None:
+        self._config = config
+        self._on_ready = on_ready
+        self._handed_over = handed_over
+        self._detached = detached
+        self._stopped = asyncio.Event()
+        self._retires = False
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        process = await Process.start(self._config, handed_over=self._handed_over)
+        watchdog = Watchdog(lambda: process.figures.lag.beat)
+        watchdog.start()
+        loop.add_signal_handler(signal.SIGHUP, self._reload, process)
+        # What stands now stays: no collection need look at it again.
+        gc.freeze()
+        gc.enable()
+        self._tell(process)
+        await self._stopped.wait()
+        tell_systemd(STOPPING)
+        _log.info("stopping")
+        watchdog.stop()
+        await process.stop(RETIRING_S if self._retires else 0.0)
+        _log.info("stopped")
+
+    def _tell(self, process: "Process") -> None:
+        """It answers: all who wait for that hear it."""
+        where = [
+            f"https://{address}" if listening.speaks_tls else str(address)
+            for listening in process.listenings
+            for address in listening.bound
+        ]
+        server, instance = self._config.server.name, self._config.processes.instance
+        _log.info(
+            "ready",
+            extra={"server": server, "version": __version__, "instance": instance, "listening": where},
+        )
+        if self._handed_over is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._retire)
+            self._handed_over.when_left(self._stopped.set)
+            self._handed_over.say_ready(where)
+            self._handed_over.beat()
+        else:
+            self._on_ready(where)
+            if self._detached is not None:
+                self._detached.ready()
+            tell_systemd(READY)
+
+    def _retire(self) -> None:
+        """Another process takes this one's place: stop, but let every client know before its connection ends."""
+        self._retires = True
+        self._stopped.set()
+
+    def _reload(self, process: "Process") -> None:
+        tell_systemd(reloading())
+        if process.certificate is not None:
+            process.certificate.reload()
+        tell_systemd(READY)
 
 
 class Process:
@@ -90,9 +167,13 @@ class Process:
         *,
         metrics: bool,
         certificate: Certificate | None = None,
+        replication_secret: Secret | None = None,
+        handed_over: HandedOver | None = None,
     ) -> None:
         self.composition = composition
         self.certificate = certificate
+        self._replication_secret = replication_secret
+        self._handed_over = handed_over
         self.figures = Figures(
             composition.ground.server_name,
             composition.ground.writer,
@@ -101,22 +182,41 @@ class Process:
             lambda: sum(listening.connections for listening in self.listenings),
             composition.parts.families,
         )
-        self.listenings = [self._listening(listener, metrics) for listener in listeners]
+        self.listenings = [
+            self._listening(listener, metrics, place) for place, listener in enumerate(listeners)
+        ]
 
     @classmethod
-    async def start(cls, config: Config, around_network: AroundNetwork | None = None) -> "Process":
+    async def start(
+        cls,
+        config: Config,
+        around_network: AroundNetwork | None = None,
+        handed_over: HandedOver | None = None,
+    ) -> "Process":
         """Compose, start, and listen; raises `CannotStart` or `AddressTaken`.
 
-        What `around_network` makes of the network brings calls to other servers in its place.
+        What `around_network` makes of the network brings calls to other servers in its place. `handed_over` has the
+        sockets to listen on, where a supervisor opened them.
         """
+        if handed_over is not None and len(handed_over.sockets) != len(config.listeners):
+            raise CannotStart(
+                "`listeners` changed, and their sockets are the supervisor's: restart the server as a whole."
+            )
         certificate = _certificate(config.tls)
         composition = await compose(config, around_network=around_network)
         process = cls(
-            composition, config.listeners, metrics=config.operation.metrics, certificate=certificate
+            composition,
+            config.listeners,
+            metrics=config.operation.metrics,
+            certificate=certificate,
+            replication_secret=config.processes.replication_secret,
+            handed_over=handed_over,
         )
         try:
+            figures = process.figures
+            composition.ground.neighbours.tell(Vitals(figures.lag.worst, lambda: figures.requests))
             await composition.start()
-            process.figures.start()
+            figures.start()
             for listening in process.listenings:
                 await listening.start()
         except BaseException:
@@ -124,17 +224,32 @@ class Process:
             raise
         return process
 
-    def _listening(self, listener: Listener, metrics: bool) -> Listening:
+    def _listening(self, listener: Listener, metrics: bool, place: int) -> Listening:
+        opened = self._handed_over.opened(place) if self._handed_over is not None else None
         shown = metrics_answer(self.figures.text)
         if listener.kind == "metrics":
-            return Listening(shown, _addresses(listener))
+            return Listening(shown, addresses_of(listener), opened=opened)
         answer: Answer = self.composition.application(listener.resources, forwarded=listener.x_forwarded)
         if metrics and "metrics" in listener.resources:
-            answer = _either(answer, shown)
-        return Listening(answer, _addresses(listener), self.certificate if listener.tls else None)
+            answer = _either(answer, _METRICS_PATH, shown)
+        if "replication" in listener.resources:
+            me = self.composition.identity
+            answer = _either(answer, REPLICATION_PATH, replication_answer(me, self._replication_secret))
+        return Listening(
+            answer, addresses_of(listener), self.certificate if listener.tls else None, opened=opened
+        )
 
-    async def stop(self) -> None:
-        """Take no more requests, answer those under way, commit, close."""
+    async def stop(self, retiring: float = 0.0) -> None:
+        """Take no more requests, answer those under way, commit, close.
+
+        With `retiring` seconds, another process has taken this one's place: clients hear with their next answers that
+        their connections end.
+        """
+        if retiring:
+            # Those who wait for news wait elsewhere from now on.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.composition.ground.bell.close)
+            await asyncio.gather(*(listening.retire(retiring) for listening in self.listenings))
         for listening in self.listenings:
             listening.stop_accepting()
         self.composition.ground.bell.close()
@@ -154,28 +269,11 @@ def _certificate(files: Tls | None) -> Certificate | None:
         raise CannotStart(str(error)) from error
 
 
-def _either(application: Answer, shown: Answer) -> Answer:
-    """The application, with the figures at their path."""
+def _either(application: Answer, path: str, at_path: Answer) -> Answer:
+    """The application, with something else at a path."""
+    raw = path.encode()
 
     async def answer(request: Request, send: Send) -> None:
-        await (shown if request.raw_path == _METRICS_PATH else application)(request, send)
+        await (at_path if request.raw_path == raw else application)(request, send)
 
     return answer
-
-
-def _addresses(listener: Listener) -> list[Address]:
-    if listener.path is not None:
-        return [Address(path=listener.path)]
-    assert listener.port is not None
-    hosts = listener.addresses or (("::", "0.0.0.0") if socket.has_dualstack_ipv6() else ("0.0.0.0",))  # noqa: S104
-    return [Address(host, listener.port) for host in hosts]
-
-
-def tell_systemd(message: str) -> None:
-    """Say it on the socket that systemd named, if it did (sd_notify(3))."""
-    where = os.environ.get("NOTIFY_SOCKET")
-    if not where:
-        return
-    path = "\0" + where[1:] if where.startswith("@") else where
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
-        opened.sendto(message.encode(), path)

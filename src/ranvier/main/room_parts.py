@@ -13,6 +13,7 @@ from ranvier.rooms.access import Accesses
 from ranvier.rooms.aliases import Aliases
 from ranvier.rooms.appending import Appending
 from ranvier.rooms.backfilling import Backfilling
+from ranvier.rooms.catching_up import CatchingUp
 from ranvier.rooms.completing import Completing
 from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.directory import Directory, DirectoryRules
@@ -73,9 +74,9 @@ def add_rooms(
     """Everything about rooms; what else a process does with rooms finds its parts by type."""
     counters = parts.add(Counters(database, ("room", "event", "line", "inbox")))
     memory = int(config.operation.cache_factor * _CACHE_BYTES)
-    events = parts.add(Events(database, memory))
+    events = parts.add(Events(database, memory, is_shared=database.dialect != "sqlite"))
     heads = parts.add(Heads(database, events, memory))
-    user_rooms = parts.add(UserRooms(database, writer.tail))
+    user_rooms = parts.add(UserRooms(database, writer))
     preferences = parts.add(Preferences(database))
     visibility = parts.add(Visibility(database, heads, events, preferences))
     accesses = parts.add(Accesses(database, heads, events))
@@ -92,6 +93,9 @@ def add_rooms(
     searching = parts.add(Searching(database, heads, events, visibility, user_rooms, following))
     parts.bell.listen(searching.hear)
     unread = parts.add(Unread(server_name, database, heads, preferences))
+    if database.dialect != "sqlite":
+        catching_up = parts.add(CatchingUp(server_name, database, heads, events, unread, user_rooms))
+        writer.fill_by(catching_up.fill)
     verdicts = parts.add(Verdicts(heads, preferences))
     parts.add(Notifications(database, events, user_rooms, verdicts, visibility, unread))
     appending = parts.add(Appending(writer, heads, events, counters.by_name, unread, signer, now))
@@ -145,7 +149,7 @@ def _add_others_events(
     heads, events, appending = parts.get(Heads), parts.get(Events), parts.get(Appending)
     rows = NewRows(parts.get(Counters).by_name, now)
     outliers = parts.add(Outliers(database, writer, events, rows))
-    servers = parts.add(Servers(database, heads, events))
+    servers = parts.add(Servers(database, writer, heads, events))
     plans = Plans(database, events, parts.add(Resolving(database, events)))
     parts.add(Receiving(events, appending, plans, outliers, servers))
     parts.add(Backfilling(writer, heads, events, outliers, plans, rows))

@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ranvier.protocol import events
 from ranvier.protocol.canonical_json import BadJson
@@ -16,14 +16,17 @@ from ranvier.protocol.events import BadEvent, Event
 from ranvier.protocol.room_versions import RoomVersion
 from ranvier.protocol.server_keys import VerifyKey
 from ranvier.protocol.signing import signatures_of, verify
-from ranvier.remote.key_ring import Key, KeyRing, Wanted
+from ranvier.remote.key_ring import Key, KeyRing
 
 _SLICE: Final = 32
 """Events that are checked in one piece: a few milliseconds of work."""
 _KEYS_TRIED: Final = 5
 """Signatures of one server at one event that are looked at."""
 
-Item = TypeVar("Item")
+_FEW: Final = 2
+"""Events that are checked at once, without a thread."""
+
+Slice = TypeVar("Slice", bound=Sequence[Any])
 Outcome = TypeVar("Outcome")
 
 
@@ -48,13 +51,16 @@ class Verifying:
 
         An event whose content does not fit its hash comes back redacted: only that much of it may be used.
         """
-        parsed = await self._in_slices(pdus, lambda pdu: _parse(pdu, version))
-        wanted: dict[Wanted, None] = {}
-        for event in parsed:
-            if isinstance(event, Event):
-                wanted |= dict.fromkeys(_wanted(event))
-        keys = await self._key_ring.keys(wanted) if wanted else {}
-        return await self._in_slices(parsed, lambda event: _verified(event, keys))
+        parts = await self._in_slices(_cut(pdus), lambda part: _parse(part, version))
+        wanted: dict[Key, int] = {}
+        for part in parts:
+            for key, ts in part.wanted.items():
+                wanted[key] = max(ts, wanted.get(key, 0))
+        keys = await self._key_ring.keys([(*key, ts) for key, ts in wanted.items()]) if wanted else {}
+        checked = await self._in_slices(
+            [part.events for part in parts], lambda events: [_verified(event, keys) for event in events]
+        )
+        return [outcome for part in checked for outcome in part]
 
     async def is_signed_by(self, event: Event, server_name: str) -> bool:
         """Whether a server signed an event that it need not have signed."""
@@ -63,49 +69,56 @@ class Verifying:
         keys = await self._key_ring.keys(dict.fromkeys((server_name, key_id, ts) for key_id in names))
         return _fault(event, server_name, events.signed_bytes(event), keys) is None
 
-    async def _in_slices(self, items: Sequence[Item], work: Callable[[Item], Outcome]) -> list[Outcome]:
-        """Few items at once, many in threads and in slices, so that requests get their turn.
+    async def _in_slices(self, slices: Sequence[Slice], work: Callable[[Slice], Outcome]) -> list[Outcome]:
+        """A single slice of few at once, others in threads, so that requests get their turn.
 
         A batch has as many slices under way as there are threads, so one that comes later waits for no more.
         """
-        if len(items) <= 2:
-            return [work(item) for item in items]
+        if len(slices) == 1 and len(slices[0]) <= _FEW:
+            return [work(slices[0])]
         loop = asyncio.get_running_loop()
-        slices = [items[start : start + _SLICE] for start in range(0, len(items), _SLICE)]
-        outcomes: list[list[Outcome]] = [[] for _ in slices]
+        outcomes: dict[int, Outcome] = {}
         waiting = iter(enumerate(slices))
 
         async def lane() -> None:
             for place, part in waiting:
-                outcomes[place] = await loop.run_in_executor(self._threads, _each, work, part)
+                outcomes[place] = await loop.run_in_executor(self._threads, work, part)
 
         async with asyncio.TaskGroup() as lanes:
             for _ in range(self._lanes):
                 lanes.create_task(lane())
-        return [outcome for part in outcomes for outcome in part]
+        return [outcomes[place] for place in range(len(slices))]
 
 
-def _each(work: Callable[[Item], Outcome], items: Sequence[Item]) -> list[Outcome]:
-    return [work(item) for item in items]
+class _Parsed(NamedTuple):
+    """Events of a slice, and the keys that may show that they are their servers' own: each with the latest moment
+    (milliseconds) at which it must be valid, 0 where that is all the same.
+    """
+
+    events: list[Event | BadEvent]
+    wanted: dict[Key, int]
 
 
-def _parse(pdu: Any, version: RoomVersion) -> Event | BadEvent:
-    try:
-        event = events.parse(pdu, version)
-        events.required_signers(event)
-    except BadEvent as error:
-        return error
-    return event
+def _cut(pdus: Sequence[Any]) -> list[Sequence[Any]]:
+    return [pdus[start : start + _SLICE] for start in range(0, len(pdus), _SLICE)]
 
 
-def _wanted(event: Event) -> list[Wanted]:
-    """The keys that may show that the event is its servers' own."""
-    ts = max(0, event.origin_server_ts) if event.room_version.enforces_key_validity else 0
-    return [
-        (server_name, key_id, ts)
-        for server_name in events.required_signers(event)
-        for key_id in list(signatures_of(event.pdu, server_name))[:_KEYS_TRIED]
-    ]
+def _parse(pdus: Sequence[Any], version: RoomVersion) -> _Parsed:
+    parsed = _Parsed([], {})
+    for pdu in pdus:
+        try:
+            event = events.parse(pdu, version)
+            signers = events.required_signers(event)
+        except BadEvent as error:
+            parsed.events.append(error)
+            continue
+        parsed.events.append(event)
+        ts = max(0, event.origin_server_ts) if version.enforces_key_validity else 0
+        for server_name in signers:
+            for key_id in list(signatures_of(event.pdu, server_name))[:_KEYS_TRIED]:
+                key = (server_name, key_id)
+                parsed.wanted[key] = max(ts, parsed.wanted.get(key, 0))
+    return parsed
 
 
 def _verified(event: Event | BadEvent, keys: Mapping[Key, VerifyKey]) -> Event | BadEvent:

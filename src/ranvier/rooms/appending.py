@@ -23,7 +23,7 @@ from ranvier.rooms.unread import MENTIONED, RoomCounters, Unread
 from ranvier.rooms.writing import Made, Stale, announce, next_head, recount, write_made, write_timeline
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
-from ranvier.store.database import CommitUnknown, Transaction, Unavailable
+from ranvier.store.database import CommitLost, Transaction
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.numbers import Numbers, NumbersExhausted
 from ranvier.store.rooms import RoomRow, TransactionKey
@@ -65,7 +65,8 @@ class Draft:
 class Proposal:
     """Events for one room. `also` writes more in the same transaction, once the room's id is known.
 
-    Instead of drafts it may hold the `arrival` of an event from elsewhere.
+    Instead of drafts it may hold the `arrival` of an event from elsewhere. `base` is the version of the committed
+    head on which it was built, `is_overtaken` whether another process was faster then.
     """
 
     room: Room
@@ -78,6 +79,8 @@ class Proposal:
     made: list[Made] = field(default_factory=list)
     event_ids: list[str] = field(default_factory=list)
     head: Head | None = None
+    base: int = 0
+    is_overtaken: bool = False
 
 
 class Appending(Work[Proposal, list[str]]):
@@ -119,12 +122,26 @@ class Appending(Work[Proposal, list[str]]):
             try:
                 return await self._writer.submit(self, proposal)
             except (Stale, NumbersExhausted):
-                continue
+                await self._catch_up(proposal)
         raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
 
     async def submit(self, proposal: Proposal) -> list[str]:
         """Commit a proposal once, of which everything was gathered; raises `Stale` if it was not."""
-        return await self._writer.submit(self, proposal)
+        try:
+            return await self._writer.submit(self, proposal)
+        except Stale:
+            await self._catch_up(proposal)
+            raise
+
+    async def _catch_up(self, proposal: Proposal) -> None:
+        """Another process was faster: hear of what it did; a head that does not move by that is read anew."""
+        if not proposal.is_overtaken:
+            return
+        proposal.is_overtaken = False
+        await self._writer.confirm()
+        head = proposal.room.head
+        if head is not None and head.version == proposal.base:
+            self._heads.drop(proposal.room)
 
     async def propose(self, room: Room, draft: Draft) -> Event:
         """An event as it would be appended now, built upon the committed head and signed; nothing is appended.
@@ -206,6 +223,7 @@ class Appending(Work[Proposal, list[str]]):
         room = proposal.room
         proposal.made = []
         proposal.event_ids = []
+        proposal.base = room.head.version if room.head is not None else 0
         try:
             head = self._start(proposal)
             if proposal.arrival is not None:
@@ -331,11 +349,14 @@ class Appending(Work[Proposal, list[str]]):
     async def write(
         self, transaction: Transaction, operations: Sequence[Proposal], *, alone: bool
     ) -> Sequence[list[str] | Exception]:
-        """Write all proposals of a batch in few statements."""
-        made = [one for proposal in operations for one in proposal.made]
-        await write_timeline(transaction, made)
-        await self._write_transactions(transaction, operations)
-        creations = [proposal for proposal in operations if proposal.creates]
+        """Write all proposals of a batch in few statements; those in whose room another was faster drop out."""
+        stale = await write_timeline(transaction, [one for proposal in operations for one in proposal.made])
+        if stale and alone:
+            raise Stale
+        current = [proposal for proposal in operations if proposal.room.nid not in stale]
+        made = [one for proposal in current for one in proposal.made]
+        await self._write_transactions(transaction, current)
+        creations = [proposal for proposal in current if proposal.creates]
         for proposal in creations:
             assert proposal.head is not None
             room = proposal.room
@@ -346,18 +367,19 @@ class Appending(Work[Proposal, list[str]]):
         # What redacts an event of the same batch looks at what that one counted.
         await self._unread.write(transaction, [one.counted for one in made if one.counted is not None])
         await write_made(transaction, made, self._signer.server_name)
-        for proposal in operations:
+        for proposal in current:
             if proposal.also is not None:
                 await proposal.also(transaction, proposal.room)
         announce(transaction, made)
-        return [proposal.event_ids for proposal in operations]
+        return [Stale() if proposal.room.nid in stale else proposal.event_ids for proposal in operations]
 
     async def _write_transactions(self, transaction: Transaction, operations: Iterable[Proposal]) -> None:
         rows = [
             (p.transaction, p.event_ids[-1], self._now()) for p in operations if p.transaction is not None
         ]
-        # Whose id is known shows when each proposal is tried alone.
-        await rooms_store.put_transactions(transaction, rows, TransactionKnown())
+        if rows and await rooms_store.insert_transactions(transaction, rows) < len(rows):
+            # Whose id it is shows when each proposal is tried alone.
+            raise TransactionKnown
 
     # Settling: on the loop, after the commit.
 
@@ -365,7 +387,10 @@ class Appending(Work[Proposal, list[str]]):
         """The tentative heads come true."""
         heads, self._tentative = self._tentative, {}
         by_room: dict[Room, list[Made]] = {}
-        for proposal in operations:
+        for proposal, result in zip(operations, results, strict=True):
+            if isinstance(result, Exception):
+                proposal.is_overtaken = not proposal.creates
+                continue
             by_room.setdefault(proposal.room, []).extend(proposal.made)
             if proposal.creates:
                 proposal.room.counts = {}
@@ -392,11 +417,14 @@ class Appending(Work[Proposal, list[str]]):
         """The batch was rolled back: read the heads anew, unless they can't be why."""
         self._tentative.clear()
         self._unread.fall()
-        is_known = not isinstance(error, CommitUnknown)
-        if is_known and isinstance(error, (TransactionKnown, Refusal, Unavailable)):
+        if isinstance(error, (TransactionKnown, Refusal, CommitLost)):
             return
         for proposal in operations:
-            if not proposal.creates:
+            if proposal.creates:
+                continue
+            if isinstance(error, Stale):
+                proposal.is_overtaken = True
+            else:
                 self._heads.drop(proposal.room)
 
 

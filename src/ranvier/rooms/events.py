@@ -21,11 +21,16 @@ _OVERHEAD = 1500
 
 
 class Events:
-    """Kept events. An event never changes, except that a redaction evicts it."""
+    """Kept events. An event never changes, except that a redaction evicts it.
 
-    def __init__(self, database: Database, capacity: int) -> None:
+    What has no place in its room yet may get one, and a judgement with it; where the database `is_shared`, by another
+    process, which says nothing of it: such events are not kept in memory then.
+    """
+
+    def __init__(self, database: Database, capacity: int, *, is_shared: bool = False) -> None:
         self._database = database
         self._capacity = capacity
+        self._is_shared = is_shared
         self._size = 0
         self._by_nid: OrderedDict[int, StoredEvent] = OrderedDict()
         self._nid_of: dict[str, int] = {}
@@ -33,7 +38,7 @@ class Events:
 
     def keep(self, kept: StoredEvent) -> None:
         """Remember an event that was just written or read."""
-        if kept.nid in self._by_nid:
+        if kept.nid in self._by_nid or (self._is_shared and not kept.state_line):
             return
         self._by_nid[kept.nid] = kept
         self._nid_of[kept.event.event_id] = kept.nid
@@ -96,6 +101,24 @@ class Events:
     def forget(self, nid: int) -> None:
         """What is kept of an event changed: it is to be read anew."""
         self._forget(nid)
+
+    def forget_room(self, room: int) -> None:
+        """Events of a room were judged anew."""
+        for nid in [nid for nid, kept in self._by_nid.items() if kept.room == room]:
+            self._forget(nid)
+
+    async def read_anew(self, nids: Sequence[int]) -> dict[int, StoredEvent]:
+        """Events by number as they are now, whatever is known of them; unknown ones are left out."""
+        for nid in nids:
+            self._forget(nid)
+        found = await store.by_nid(self._database, nids)
+        for kept in found.values():
+            self.renew(kept)
+            redaction = self._nid_of.get(kept.redacted_by) if kept.redacted_by is not None else None
+            if redaction is not None:
+                # It may have waited for this event, and counts since that is here.
+                self._forget(redaction)
+        return found
 
     def renew(self, kept: StoredEvent) -> None:
         """An outlier was brought in: what was known of it before holds no more."""

@@ -27,7 +27,7 @@ from ranvier.store import state as state_store
 from ranvier.store import timeline as timeline_store
 from ranvier.store.database import Database, Entry
 from ranvier.store.events import StoredEvent
-from ranvier.store.log import Kind
+from ranvier.store.log import Kind, room_of
 from ranvier.store.partial_rooms import PartialRoom
 from ranvier.store.rooms import HeadRow
 from ranvier.store.state import Key, Root
@@ -106,6 +106,8 @@ class Room:
     """
 
     __slots__ = (
+        "asked",
+        "asked_at",
         "completed",
         "counted",
         "counters",
@@ -156,6 +158,9 @@ class Room:
         self.has_gaps = False
         # Held by what must not be overtaken again: others let it go first.
         self.turn = asyncio.Lock()
+        # Whether it was asked for since `asked_at`; `rooms.catching_up` reads and resets this.
+        self.asked = True
+        self.asked_at = 0.0
 
     def move_member(self, user_id: str, *, was_joined: bool, is_joined: bool) -> None:
         """Keep the numbers of joined members by server."""
@@ -223,7 +228,13 @@ class Heads:
         if room is None or room.head is None:
             return None
         self._rooms.move_to_end(room_id)
+        room.asked = True
         return room
+
+    def in_use(self, audience: str) -> Room | None:
+        """The room that an audience follows, if it is in memory with its head; that is no use of it."""
+        room = self._by_nid.get(room_of(audience))
+        return room if room is not None and room.head is not None else None
 
     async def get(self, room_id: str) -> Room | None:
         """The room with a head, or `None` if this server has no such room."""
@@ -238,6 +249,7 @@ class Heads:
             )
         else:
             self._rooms.move_to_end(room_id)
+            room.asked = True
         while room.head is None:
             try:
                 await self._load(room)
@@ -274,6 +286,8 @@ class Heads:
                 if row.room_id not in self._rooms:
                     self.add(Room(row.nid, row.room_id, ROOM_VERSIONS[row.version]))
             rooms = [room for room in map(self._rooms.get, portion) if room is not None]
+            for room in rooms:
+                room.asked = True
             for room in await self._load_all([room for room in rooms if room.head is None]):
                 self._discard(room)
             await self._fault_in_one(rooms, user_id)
@@ -501,13 +515,13 @@ class Heads:
         """
         for entry in entries:
             if entry.kind == Kind.STATE and entry.payload is None:
-                room = self._by_nid.get(int(entry.audience[1:]))
+                room = self._by_nid.get(room_of(entry.audience))
                 if room is not None:
                     self.drop(room)
                 continue
             if entry.kind != Kind.REDACTION:
                 continue
-            room = self._by_nid.get(int(entry.audience[1:]))
+            room = self._by_nid.get(room_of(entry.audience))
             if room is None:
                 continue
             target: StoredEvent | None = entry.payload

@@ -1,20 +1,18 @@
 """Which rooms a user is in, is invited to, has left: kept in memory, filled from the log in order."""
 
-import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 
 from ranvier.store import log
 from ranvier.store import presence as presence_store
 from ranvier.store import rooms as store
 from ranvier.store.database import Database, Entry
-from ranvier.store.log import Kind, Tail, room_audience
+from ranvier.store.log import Kind, room_audience
 from ranvier.store.rooms import Membership
+from ranvier.store.writer import Writer
 
 _MEMBERSHIPS = 400_000
 """Memberships held in all."""
-_PATIENCE = 500
-"""Times that memory is given to catch up with the store before what the store says is taken as it is."""
 
 
 class UserMemberships:
@@ -35,12 +33,14 @@ class UserMemberships:
 class UserRooms:
     """Memberships by user, forgotten rooms left out."""
 
-    def __init__(self, database: Database, tail: Tail) -> None:
+    def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
-        self._tail = tail
+        self._writer = writer
         self._users: OrderedDict[str, UserMemberships] = OrderedDict()
         self._size = 0
-        self._changes = 0
+        # Users who are being read, by how many, and those of them whose memberships changed meanwhile.
+        self._reading: Counter[str] = Counter()
+        self._changed: set[str] = set()
 
     def at_hand(self, user_id: str) -> UserMemberships | None:
         """The user's memberships, if they are in memory."""
@@ -48,21 +48,24 @@ class UserRooms:
 
     async def of(self, user_id: str) -> UserMemberships:
         """The user's memberships as of the newest commit that this process knows of."""
-        attempts = 0
         while True:
             found = self._users.get(user_id)
             if found is not None:
                 return found
-            changes = self._changes
-            async with self._database.snapshot() as reader:
-                tip = await log.read_tip(reader)
-                rows = {m.room_id: m for m in await store.memberships_of(reader, user_id)}
-            if changes == self._changes and (tip <= self._tail.tip or attempts > _PATIENCE):
-                self._keep(user_id, UserMemberships(rows))
-            else:
-                # The store is ahead of memory by a commit that is about to be heard of.
-                attempts += 1
-                await asyncio.sleep(0)
+            self._reading[user_id] += 1
+            try:
+                async with self._database.snapshot() as reader:
+                    tip = await log.read_tip(reader)
+                    rows = {m.room_id: m for m in await store.memberships_of(reader, user_id)}
+                # The store may be ahead of memory by a commit that is about to be heard of.
+                await self._writer.reach(tip)
+                if user_id not in self._changed:
+                    self._keep(user_id, UserMemberships(rows))
+            finally:
+                self._reading[user_id] -= 1
+                if not self._reading[user_id]:
+                    del self._reading[user_id]
+                    self._changed.discard(user_id)
 
     async def shared(self, user_id: str, other: str) -> list[str]:
         """The ids of the rooms that a user of this server and another user, of whichever server, are both in."""
@@ -83,7 +86,8 @@ class UserRooms:
         for entry in entries:
             if entry.kind != Kind.MEMBERSHIP:
                 continue
-            self._changes += 1
+            if entry.audience in self._reading:
+                self._changed.add(entry.audience)
             known = self._users.get(entry.audience)
             if known is None:
                 continue

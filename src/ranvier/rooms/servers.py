@@ -5,11 +5,13 @@ from typing import Final
 
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Heads, Room
+from ranvier.store import log
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
 from ranvier.store.events import StoredEvent
 from ranvier.store.state import Root
+from ranvier.store.writer import Writer
 
 _TRIES: Final = 50
 
@@ -17,8 +19,9 @@ _TRIES: Final = 50
 class Servers:
     """Counts joined members by server; in memory with the room's head."""
 
-    def __init__(self, database: Database, heads: Heads, events: Events) -> None:
+    def __init__(self, database: Database, writer: Writer, heads: Heads, events: Events) -> None:
         self._database = database
+        self._writer = writer
         self._heads = heads
         self._events = events
 
@@ -68,6 +71,7 @@ class Servers:
             members, moves = await self._heads.counts(room), room.moves
             servers = await rooms_store.joined_servers(self._database, room.nid)
             # The store may be ahead of memory by a commit that would then be counted twice.
+            await self._writer.reach(await log.read_tip(self._database))
             agrees = room.moves == moves and sum(servers.values()) == members.get("join", 0)
             if agrees or attempt == _TRIES - 1:
                 room.servers = servers

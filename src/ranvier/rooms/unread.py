@@ -170,7 +170,6 @@ class Unread:
 
     def count(self, room: Room, head: Head, item: TimelineItem, thread: str) -> Counted:
         """What the event does; on the loop, without I/O."""
-        event = item.kept.event
         counters: dict[str, tuple[int, int]] = room.counters.threads if room.counters is not None else {}
         counter = self._tentative.get((room.nid, thread))
         if counter is None:
@@ -183,13 +182,35 @@ class Unread:
             row = CounterRow(room.nid, thread, item.version, counter)
             self._tentative[room.nid, thread] = counter
         marks = self._marks(room, head, item, thread, facts, shared)
-        reads = []
-        # Other servers count for their own users.
-        if event.sender.endswith(self._suffix) and (event.type != MEMBER or event.state_key == event.sender):
-            joins = event.type == MEMBER
-            where = ALL_THREADS if joins else thread
-            reads.append(ReadRow(room.nid, event.sender, where, item.version, counter))
-        return Counted(row, reads, marks)
+        return Counted(row, self._reads(room, item, thread, counter), marks)
+
+    def _reads(self, room: Room, item: TimelineItem, thread: str, counter: int) -> list[ReadRow]:
+        """Who sends has read; other servers count for their own users."""
+        event = item.kept.event
+        is_own = event.type != MEMBER or event.state_key == event.sender
+        if not is_own or not event.sender.endswith(self._suffix):
+            return []
+        where = ALL_THREADS if event.type == MEMBER else thread
+        return [ReadRow(room.nid, event.sender, where, item.version, counter)]
+
+    async def counted_elsewhere(self, items: Sequence[tuple[Room, TimelineItem, str]]) -> list[Counted]:
+        """What events that another process appended did, by (room, event, thread); only for counters in memory."""
+        rows = await store.counted_at(
+            self._database, [(room.nid, thread, item.version) for room, item, thread in items]
+        )
+        marks: dict[tuple[int, int], list[MarkRow]] = {}
+        if any(room.counters is not None and room.counters.readers for room, _, _ in items):
+            places = [(room.nid, item.version) for room, item, _ in items]
+            marks = await store.marks_at(self._database, places)
+        found = []
+        for room, item, thread in items:
+            row = rows.get((room.nid, item.version))
+            reads = self._reads(room, item, thread, row.counter if row is not None else 0)
+            if reads and row is None:
+                counter = await store.counter_at(self._database, room.nid, thread, item.version)
+                reads = self._reads(room, item, thread, counter)
+            found.append(Counted(row, reads, marks.get((room.nid, item.version), [])))
+        return found
 
     def _marks(
         self, room: Room, head: Head, item: TimelineItem, thread: str, facts: PushFacts, shared: Verdict
@@ -236,6 +257,10 @@ class Unread:
     def settle(self, room: Room, counted: Iterable[Counted]) -> None:
         """After the commit."""
         self._tentative.clear()
+        self.follow(room, counted)
+
+    def follow(self, room: Room, counted: Iterable[Counted]) -> None:
+        """What was counted, here or by another process, enters memory."""
         if room.counters is None:
             return
         counters: RoomCounters = room.counters

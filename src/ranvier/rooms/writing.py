@@ -92,14 +92,21 @@ def next_head(head: Head, made: Made) -> Head:
     )
 
 
-async def write_timeline(transaction: Transaction, made: Iterable[Made]) -> None:
-    """The compare-and-set of all that moves heads; `Stale` ends the transaction, now or later."""
+async def write_timeline(transaction: Transaction, made: Iterable[Made]) -> set[int]:
+    """The compare-and-set of all that moves heads; answers the rooms in which another was faster.
+
+    Nothing is written of those.
+    """
     rows = [
         (one.kept.room, one.item.version, one.kept.nid, *one.item.root_after, _extremities_json(one))
         for one in made
         if one.item is not None
     ]
-    await rooms_store.put_timeline(transaction, rows, Stale())
+    # In one order whoever writes, so that no two processes wait for each other.
+    rows.sort(key=lambda row: row[:2])
+    if not rows or await rooms_store.insert_timeline(transaction, rows) == len(rows):
+        return set()
+    return await rooms_store.take_back_timeline(transaction, [(row[0], row[1], row[2]) for row in rows])
 
 
 def _extremities_json(made: Made) -> str | None:
@@ -176,8 +183,9 @@ async def write_branch(transaction: Transaction, made: Made) -> None:
 
 async def _write_events(transaction: Transaction, made: Iterable[Made]) -> None:
     new = [one.kept for one in made if not one.known]
-    # Another process may have been faster with an event that both received.
-    await events_store.put(transaction, new, Stale())
+    if await events_store.insert(transaction, new) < len(new):
+        # Another process was faster with an event that both received.
+        raise Stale
     brought = [one.kept for one in made if one.known]
     if brought:
         await events_store.bring_in(transaction, brought)

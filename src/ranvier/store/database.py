@@ -66,20 +66,6 @@ class Transaction(Reader, Protocol):
         """
         ...
 
-    async def put(
-        self,
-        table: str,
-        columns: str,
-        rows: Sequence[Sequence[Any]],
-        on_conflict: str = "",
-        short: Exception | None = None,
-    ) -> None:
-        """Insert all rows like `insert`, which may wait until something else is asked, or for the commit.
-
-        Where fewer rows than given are written, `short` is raised, here or later, and ends the transaction.
-        """
-        ...
-
     def part(self) -> AbstractAsyncContextManager[None]:
         """A part of the transaction: what raises within is undone, announcements included, and raised on."""
         ...
@@ -107,15 +93,11 @@ async def savepoint(transaction: Transaction, entries: list[Entry]) -> AsyncIter
 Write = Callable[[Transaction], Awaitable[Outcome]]
 
 
-class Unavailable(Exception):
-    """The database does not answer now, and did not for some seconds; what was asked may be asked again."""
+class CommitLost(Exception):
+    """The connection broke while committing, and looking the batch up found that it was not, and never will be."""
 
 
-class CommitLost(Unavailable):
-    """The connection broke, and nothing of the transaction was committed, nor ever will be."""
-
-
-class CommitUnknown(Unavailable):
+class CommitUnknown(Exception):
     """The connection broke while committing, and the database did not come back: nobody knows what became of it.
 
     Whoever repeats it may do everything twice.

@@ -48,10 +48,10 @@ me AS (
 SELECT p.id, p.instance, p.roles, p.host, p.pid, p.address, p.sees, p.beats_until > ms
 FROM processes p, now WHERE p.id <> $1 AND p.beats_until > ms - {_FADING_MS} ORDER BY p.id
 """  # noqa: S608
-_READ: Final = (
-    "SELECT id, instance, roles, host, pid, address, figures, started, beats_until, "
-    f"{_NOW} FROM processes ORDER BY instance, started"  # noqa: S608
-)
+_READ: Final = f"""
+SELECT id, instance, roles, host, pid, address, figures, started, beats_until, {_NOW}
+FROM processes ORDER BY instance, started
+"""  # noqa: S608
 
 _log = logging.getLogger("ranvier.store")
 
@@ -254,10 +254,7 @@ class ProcessRow:
 
 async def read_processes(reader: Reader) -> list[ProcessRow]:
     """All processes that were alive within the last hour, on PostgreSQL."""
-    rows = await reader.fetch(
-        "SELECT id, instance, roles, host, pid, address, figures, started, beats_until, "
-        f"{_NOW} FROM processes ORDER BY instance, started"
-    )
+    rows = await reader.fetch(_READ)
     return [
         ProcessRow(
             Neighbour(row[0], row[1], _roles(row[2]), row[3], row[4], row[5]),

@@ -105,9 +105,6 @@ def _head(row: Sequence[Any]) -> HeadRow:
     return HeadRow(row[0], extremities, Root(row[3], row[4]))
 
 
-_TIMELINE = "room, version, event, state_line, state_version, extremities"
-
-
 async def insert_timeline(
     transaction: Transaction, rows: Sequence[tuple[int, int, int | None, int, int, str | None]]
 ) -> int:
@@ -115,21 +112,30 @@ async def insert_timeline(
 
     This is the compare-and-set: fewer rows written than given means that a head was stale.
     """
-    return await transaction.insert("timeline", _TIMELINE, sorted(rows, key=_in_order), "DO NOTHING")
+    return await transaction.insert(
+        "timeline", "room, version, event, state_line, state_version, extremities", rows, "DO NOTHING"
+    )
 
 
-async def put_timeline(
-    transaction: Transaction,
-    rows: Sequence[tuple[int, int, int | None, int, int, str | None]],
-    stale: Exception,
-) -> None:
-    """As `insert_timeline`; a head that was stale ends the transaction with `stale`."""
-    await transaction.put("timeline", _TIMELINE, sorted(rows, key=_in_order), "DO NOTHING", stale)
+async def take_back_timeline(transaction: Transaction, rows: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Of versions that were just given to `insert_timeline` as (room, version, event): those of stale heads go again.
 
-
-def _in_order(row: Sequence[Any]) -> tuple[int, int]:
-    # Rooms in one order in every process, so that none waits for another in a circle.
-    return row[0], row[1]
+    Answers the rooms whose head was stale.
+    """
+    written = await transaction.fetch(
+        "SELECT room, version, event FROM timeline WHERE room = ANY($1) AND version = ANY($2)",
+        sorted({row[0] for row in rows}),
+        sorted({row[1] for row in rows}),
+    )
+    stale = {row[0] for row in set(rows) - {tuple(row) for row in written}}
+    void = [row for row in rows if row[0] in stale]
+    await transaction.execute(
+        "DELETE FROM timeline WHERE room = ANY($1) AND version = ANY($2) AND event = ANY($3)",
+        sorted(stale),
+        sorted({row[1] for row in void}),
+        [row[2] for row in void],
+    )
+    return stale
 
 
 _MEMBERSHIP = "user_id, room_id, room, membership, event, sender, forgotten, stripped_state"
@@ -157,7 +163,7 @@ async def set_memberships(
         )
         for m in memberships
     ]
-    await transaction.put(
+    await transaction.insert(
         "memberships",
         _MEMBERSHIP,
         rows,
@@ -205,6 +211,18 @@ async def membership(reader: Reader, user_id: str, room_id: str) -> Membership |
         room_id,
     )
     return _membership(row) if row is not None else None
+
+
+async def memberships_among(
+    reader: Reader, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Membership]:
+    """What users are in rooms, by (user, room id), forgotten or not; where nothing is known they are left out."""
+    rows = await reader.fetch(
+        f"SELECT {_MEMBERSHIP} FROM memberships WHERE user_id = ANY($1) AND room_id = ANY($2)",  # noqa: S608
+        sorted({user_id for user_id, _ in pairs}),
+        sorted({room_id for _, room_id in pairs}),
+    )
+    return {(row[0], row[1]): _membership(row) for row in rows}
 
 
 async def members(reader: Reader, room: int, membership: str) -> list[str]:
@@ -267,23 +285,16 @@ class TransactionKey(NamedTuple):
     txn_id: str
 
 
-_TRANSACTIONS = "user_id, device_id, scope, txn_id, result, created_ts"
-
-
 async def insert_transactions(
     transaction: Transaction, rows: Sequence[tuple[TransactionKey, str, int]]
 ) -> int:
     """Transaction ids with what was answered, and when (ms); fewer written than given means that one is known."""
-    values = [(*key, result, at) for key, result, at in rows]
-    return await transaction.insert("transactions", _TRANSACTIONS, values, "DO NOTHING")
-
-
-async def put_transactions(
-    transaction: Transaction, rows: Sequence[tuple[TransactionKey, str, int]], known: Exception
-) -> None:
-    """As `insert_transactions`; an id that is known ends the transaction with `known`."""
-    values = [(*key, result, at) for key, result, at in rows]
-    await transaction.put("transactions", _TRANSACTIONS, values, "DO NOTHING", known)
+    return await transaction.insert(
+        "transactions",
+        "user_id, device_id, scope, txn_id, result, created_ts",
+        [(*key, result, at) for key, result, at in rows],
+        "DO NOTHING",
+    )
 
 
 async def transaction_result(reader: Reader, key: TransactionKey) -> str | None:

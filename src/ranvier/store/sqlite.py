@@ -114,17 +114,6 @@ class _Transaction(_Connection):
             first += size
         return written
 
-    async def put(
-        self,
-        table: str,
-        columns: str,
-        rows: Sequence[Sequence[Any]],
-        on_conflict: str = "",
-        short: Exception | None = None,
-    ) -> None:
-        if await self.insert(table, columns, rows, on_conflict) < len(rows) and short is not None:
-            raise short
-
     def part(self) -> AbstractAsyncContextManager[None]:
         return savepoint(self, self.entries)
 

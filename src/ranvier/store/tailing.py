@@ -21,6 +21,8 @@ from ranvier.store.neighbours import Neighbours
 Fill = Callable[[Sequence[Entry]], Awaitable[None]]
 """Gives entries of other processes their payload; those without one are legal for every reader of the log."""
 Announce = Callable[[Sequence[Entry]], None]
+Tell = Callable[[int, Sequence[Entry]], None]
+"""Tells other processes of entries that this one committed; the position is the log's newest before them."""
 
 _POLL_S: Final = 1.0
 _SPACING_S: Final = 0.005
@@ -56,6 +58,7 @@ class Tailing:
         self._announce = announce
         self.neighbours = neighbours if neighbours is not None else Neighbours.solitary(database)
         self.fill: Fill = _leave
+        self.tell: Tell | None = None
         self.commits = asyncio.Lock()
         """Held by the writer while it commits: what is then read from the table may be its own."""
         self._order = asyncio.Lock()
@@ -100,6 +103,8 @@ class Tailing:
             if entries[0].position > self.tail.tip + 1:
                 await self._follow_patiently(entries[0].position - 1)
             settle()
+            if self.tell is not None and not self.neighbours.alone():
+                self.tell(self.tail.tip, entries)
             self.tail.extend(entries)
             answer()
             self._announce(entries)
@@ -141,13 +146,13 @@ class Tailing:
         async with self._confirming:
             self._wave = None
             tip = await log.read_tip(self._database)
-        if tip > self.tail.tip:
-            await self._reach(tip)
+        await self.reach(tip)
 
     async def _catch_up(self) -> None:
-        await self._reach(await log.read_tip(self._database))
+        await self.reach(await log.read_tip(self._database))
 
-    async def _reach(self, position: int) -> None:
+    async def reach(self, position: int) -> None:
+        """What was committed up to a position is heard."""
         if position <= self.tail.tip:
             return
         async with self.commits, self._order:
@@ -189,7 +194,7 @@ class Tailing:
                 return
             if patience:
                 await asyncio.sleep(_GRACE_S)
-        await self._reach(max(piece.position for piece in self._pieces.values()))
+        await self.reach(max(piece.position for piece in self._pieces.values()))
 
     async def _follow_patiently(self, until: int) -> None:
         while True:

@@ -46,20 +46,50 @@ async def write(
     marks: Sequence[MarkRow],
 ) -> None:
     """Write what a batch of events did."""
-    await transaction.put("unread_counters", "room, thread, version, counter", counters)
+    await transaction.insert("unread_counters", "room, thread, version, counter", counters)
     await write_reads(transaction, reads)
-    await transaction.put(
+    await transaction.insert(
         "unread_marks", "room, user_id, version, thread, notify, highlight", marks, "DO NOTHING"
     )
+
+
+async def counted_at(
+    reader: Reader, places: Sequence[tuple[int, str, int]]
+) -> dict[tuple[int, int], CounterRow]:
+    """Of (room, thread, version), those whose event notifies: their counters by (room, version)."""
+    rows = await reader.fetch(
+        "SELECT room, thread, version, counter FROM unread_counters "
+        "WHERE room = ANY($1) AND thread = ANY($2) AND version = ANY($3)",
+        sorted({room for room, _, _ in places}),
+        sorted({thread for _, thread, _ in places}),
+        sorted({version for _, _, version in places}),
+    )
+    wanted = set(places)
+    return {(row[0], row[2]): CounterRow(*row) for row in rows if tuple(row[:3]) in wanted}
+
+
+async def marks_at(reader: Reader, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[MarkRow]]:
+    """The marks of events, by (room, version)."""
+    rows = await reader.fetch(
+        "SELECT room, user_id, version, thread, notify, highlight FROM unread_marks "
+        "WHERE room = ANY($1) AND version = ANY($2)",
+        sorted({room for room, _ in places}),
+        sorted({version for _, version in places}),
+    )
+    found: dict[tuple[int, int], list[MarkRow]] = {}
+    for row in rows:
+        found.setdefault((row[0], row[2]), []).append(MarkRow(*row))
+    return found
 
 
 async def write_reads(transaction: Transaction, reads: Iterable[ReadRow]) -> None:
     """Move read positions, never backwards."""
     newest = {(row.room, row.user_id, row.thread): row for row in reads}
-    await transaction.put(
+    await transaction.insert(
         "read_positions",
         "room, user_id, thread, version, counter",
-        list(newest.values()),
+        # In one order whoever writes, so that no two processes wait for each other.
+        sorted(newest.values()),
         "(room, user_id, thread) DO UPDATE SET version = excluded.version, counter = excluded.counter "
         "WHERE read_positions.version < excluded.version",
     )

@@ -1,0 +1,97 @@
+"""The channel to the other processes, and what travels on it for the log."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ranvier.bus.channel import Channel
+from ranvier.bus.rings import LOG, read_ring, write_ring
+from ranvier.bus.silence import Silence
+from ranvier.config import Config, PostgresStore
+from ranvier.config.process_records import Redis
+from ranvier.main.databases import connection_arguments
+from ranvier.store.database import Database, Entry
+from ranvier.store.tailing import Tailing
+
+PROCESSES: Final = "processes"
+"""The topic of those who come and go."""
+
+
+def open_channel(config: Config, database: Database, tailing: Tailing) -> Channel:
+    """Redis if it is configured, else PostgreSQL itself; one process on SQLite needs none."""
+    where = config.database
+    if not isinstance(where, PostgresStore):
+        return Silence()
+    if config.processes.redis is not None:
+        channel = _redis(config.processes.redis, config.server.name)
+        _tell_by(channel, tailing)
+    else:
+        channel = _listen(where, database, tailing)
+    _hear_by(channel, tailing)
+    return channel
+
+
+def _redis(redis: Redis, server_name: str) -> Channel:
+    from ranvier.bus.redis import RedisAddress, RedisChannel  # noqa: PLC0415 - only where it is used
+
+    tls = redis.tls
+    address = RedisAddress(
+        redis.host,
+        redis.port,
+        redis.path,
+        redis.username,
+        redis.password.reveal() if redis.password is not None else None,
+        redis.dbid,
+        tls is not None,
+        tls.certificate if tls is not None else None,
+        tls.private_key if tls is not None else None,
+        tls.authorities if tls is not None else None,
+        tls.authorities_folder if tls is not None else None,
+    )
+    return RedisChannel(address, server_name)
+
+
+def _listen(where: PostgresStore, database: Database, tailing: Tailing) -> Channel:
+    """Commits tell of themselves, as long as there is somebody to be told."""
+    from ranvier.bus.listen import Listen  # noqa: PLC0415 - with SQLite its driver is not needed
+    from ranvier.store.postgres import PostgresDatabase  # noqa: PLC0415
+
+    assert isinstance(database, PostgresDatabase)
+    neighbours = tailing.neighbours
+
+    def ring() -> None:
+        database.rings_as = neighbours.me if len(neighbours.alive()) > 1 else None
+
+    neighbours.when_changed(ring)
+    return Listen(connection_arguments(where))
+
+
+def _tell_by(channel: Channel, tailing: Tailing) -> None:
+    """Commits are told of once they are made."""
+
+    def tell(previous: int, entries: Sequence[Entry]) -> None:
+        rows = [(entry.kind, entry.audience, entry.ref) for entry in entries]
+        channel.publish(LOG, write_ring(previous, entries[0].position, tailing.neighbours.me, rows))
+
+    tailing.tell = tell
+
+
+def _hear_by(channel: Channel, tailing: Tailing) -> None:
+    """The bell of other processes rings here, and who comes or goes is noticed at once."""
+    neighbours = tailing.neighbours
+
+    def hear(body: bytes) -> None:
+        told = read_ring(body)
+        if told is None or told.sender == neighbours.me:
+            return
+        entries = None
+        if told.entries is not None:
+            entries = [
+                Entry(kind, audience, ref, None, told.first + place)
+                for place, (kind, audience, ref) in enumerate(told.entries)
+            ]
+        tailing.hear(told.previous, told.position, entries)
+
+    channel.subscribe(LOG, hear)
+    channel.subscribe(PROCESSES, lambda body: neighbours.look())
+    channel.when_back(tailing.look)
+    channel.when_back(lambda: channel.publish(PROCESSES, b"{}"))
