@@ -38,8 +38,10 @@ class Traced(NamedTuple):
 def with_collected(tests: Sequence[str], use: Callable[["Collected"], None]) -> None:
     """Have pytest collect these files, and use what it found."""
     os.environ["RANVIER_TEST_HISTORIES"] = "12"
+    # Nobody wants to see a failure, so none is made smaller.
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile(
-        "few", max_examples=15, derandomize=True, deadline=None, database=None
+        "few", max_examples=15, derandomize=True, deadline=None, database=None, phases=phases
     )
     hypothesis.settings.load_profile("few")
     files = [str(TREE / "tests" / "protocol" / test) for test in tests]

@@ -28,6 +28,8 @@ MAX_DEVICES: Final = 1_000
 _OBJECT_BYTES: Final = 32 * 1024
 _NAME_BYTES: Final = 255
 _PREVIOUS: Final = 100
+_GREATEST: Final = 2**63 - 1
+"""The greatest stream_id that can be kept."""
 
 Content = Mapping[str, Any]
 
@@ -83,7 +85,7 @@ class RemoteLists:
         """News of one device (`m.device_list_update`). Raises `Refusal`."""
         user_id, device_id = content.get("user_id"), content.get("device_id")
         stream_id = content.get("stream_id")
-        if not isinstance(device_id, str) or not isinstance(stream_id, int) or isinstance(stream_id, bool):
+        if not isinstance(device_id, str) or type(stream_id) is not int or not 0 <= stream_id <= _GREATEST:
             raise bad_json("An m.device_list_update unit has a user_id, a device_id and a stream_id.")
         user_id = _own_user(origin, user_id)
         previous = content.get("prev_id")

@@ -118,6 +118,10 @@ def _filename(disposition: str | None) -> str | None:
     message = Message()
     message["Content-Disposition"] = " ".join(disposition.split())
     name = message.get_filename()
-    if not name or "\0" in name or len(name.encode(errors="replace")) > _NAME_BYTES:
+    if not name or "\0" in name:
         return None
-    return name
+    try:
+        # What some encodings hold is no text.
+        return name if len(name.encode()) <= _NAME_BYTES else None
+    except UnicodeEncodeError:
+        return None
