@@ -17,7 +17,11 @@ V3 = "_matrix/client/v3"
 @pytest.fixture(params=["listen", "redis", "silence"])
 async def settings(request: pytest.FixtureRequest, postgres_databases: Any) -> dict[str, Any]:
     """Keys of the configuration that two processes share."""
-    args = {"database": await postgres_databases.make(), "user": "postgres", "host": postgres_databases.folder}
+    args = {
+        "database": await postgres_databases.make(),
+        "user": "postgres",
+        "host": postgres_databases.folder,
+    }
     found: dict[str, Any] = {"database": {"name": "psycopg2", "args": args}}
     if request.param == "redis":
         found["redis"] = request.getfixturevalue("redis_server").settings
@@ -140,3 +144,58 @@ async def test_many_writers_at_both_lose_and_double_nothing(pair: tuple[Server, 
             for event in answer["rooms"]["join"][room_id]["timeline"]["events"]
         ]
         assert sorted(synced) == sorted(event_id for _, event_id in said)
+
+
+async def test_typing_and_presence_at_one_process_show_at_the_other(pair: tuple[Server, Server]):
+    first, second = pair
+    if second.config.processes.redis is not None and second.config.processes.redis.port == 1:
+        pytest.skip("without any channel processes tell each other nothing that is not in the log")
+    alice, bob = await first.register("alice"), await second.register("bob")
+    room_id = await alice.create_room(invite=[bob.user_id])
+    await bob.join(room_id)
+    since = (await bob.sync())["next_batch"]
+    typing = path_of(V3, "rooms", room_id, "typing", alice.user_id)
+    (await alice.put(typing, json={"typing": True, "timeout": 20_000})).ok()
+    since = await _until(bob, since, lambda answer: _typing(answer, room_id) == [alice.user_id])
+    (await alice.put(typing, json={"typing": False})).ok()
+    since = await _until(bob, since, lambda answer: _typing(answer, room_id) == [])
+    status = path_of(V3, "presence", alice.user_id, "status")
+    (await alice.put(status, json={"presence": "online", "status_msg": "knitting"})).ok()
+    await _until(bob, since, lambda answer: _status(answer, alice.user_id) == "knitting")
+    assert (await bob.get(status)).ok()["presence"] == "online"
+
+
+async def test_a_sync_that_goes_from_one_process_to_the_other_waits_for_news(pair: tuple[Server, Server]):
+    first, second = pair
+    alice = await first.register("alice")
+    await alice.create_room()
+    alice2 = at(second, alice)
+    since = (await alice.sync())["next_batch"]
+    await asyncio.sleep(1.5)
+    answers = 0
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 4
+    while loop.time() < end:
+        client = (alice, alice2)[answers % 2]
+        since = (await client.sync(since, timeout=1000))["next_batch"]
+        answers += 1
+    assert answers < 20
+
+
+async def _until(client: UserClient, since: str, holds: Any) -> str:
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.sync(since, timeout=5000)
+            since = answer["next_batch"]
+            if holds(answer):
+                return since
+
+
+def _typing(answer: dict[str, Any], room_id: str) -> list[str] | None:
+    events = answer.get("rooms", {}).get("join", {}).get(room_id, {}).get("ephemeral", {}).get("events", [])
+    return next((event["content"]["user_ids"] for event in events if event["type"] == "m.typing"), None)
+
+
+def _status(answer: dict[str, Any], user_id: str) -> str | None:
+    events = answer.get("presence", {}).get("events", [])
+    return next((event["content"].get("status_msg") for event in events if event["sender"] == user_id), None)

@@ -133,7 +133,7 @@ class RedisChannel:
             await asyncio.sleep(_AGAIN_S)
 
     async def _listen(self, client: "Redis") -> None:
-        heard = client.pubsub(ignore_subscribe_messages=True)
+        heard = client.pubsub()
         try:
             await heard.subscribe(*self._topics)
             # Those who are told may want to say something.

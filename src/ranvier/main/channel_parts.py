@@ -9,11 +9,19 @@ from ranvier.bus.silence import Silence
 from ranvier.config import Config, PostgresStore
 from ranvier.config.process_records import Redis
 from ranvier.main.databases import connection_arguments
+from ranvier.main.parts import Parts
+from ranvier.remote.back_off import BackOff
+from ranvier.rooms.ephemera_elsewhere import PRESENCE, TYPING, WHO, EphemeraElsewhere
+from ranvier.rooms.presence import Presences
+from ranvier.rooms.typing import Typing
 from ranvier.store.database import Database, Entry
+from ranvier.store.neighbours import Neighbours
 from ranvier.store.tailing import Tailing
 
 PROCESSES: Final = "processes"
 """The topic of those who come and go."""
+_BACK: Final = "back"
+"""The topic of other servers that are there again."""
 
 
 def open_channel(config: Config, database: Database, tailing: Tailing) -> Channel:
@@ -95,3 +103,20 @@ def _hear_by(channel: Channel, tailing: Tailing) -> None:
     channel.subscribe(PROCESSES, lambda body: neighbours.look())
     channel.when_back(tailing.look)
     channel.when_back(lambda: channel.publish(PROCESSES, b"{}"))
+
+
+def share_ephemera(channel: Channel, neighbours: Neighbours, parts: Parts) -> None:
+    """What passes away, and which servers are there again, is told to the other processes while there are any."""
+
+    def publish(topic: str, body: bytes) -> None:
+        if not neighbours.alone():
+            channel.publish(topic, body)
+
+    elsewhere = parts.add(EphemeraElsewhere(neighbours.me, parts.get(Typing), parts.get(Presences), publish))
+    channel.subscribe(TYPING, elsewhere.hear_typing)
+    channel.subscribe(PRESENCE, elsewhere.hear_presence)
+    channel.subscribe(WHO, elsewhere.hear_who)
+    channel.when_back(elsewhere.ask)
+    back_off = parts.get(BackOff)
+    back_off.share_by(lambda name: publish(_BACK, name.encode()))
+    channel.subscribe(_BACK, lambda body: back_off.hear_back(body.decode()))

@@ -17,7 +17,7 @@ from ranvier.http.metrics import Traffic
 from ranvier.http.peers import Peers
 from ranvier.http.router import Route, Router, route_of
 from ranvier.main.account_parts import add_accounts, add_discovery
-from ranvier.main.channel_parts import PROCESSES, open_channel
+from ranvier.main.channel_parts import PROCESSES, open_channel, share_ephemera
 from ranvier.main.databases import claim, open_database
 from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
@@ -201,7 +201,11 @@ def _build(
     # rooms
     add_rooms(config, ground.server_name, ground.signing_keys[0], ground.database, ground.writer, parts, now)
     presence = presence_rules(config.presence)
-    add_sync(parts, ground.database, ground.writer, ground.log, now, presence, config.rooms.timeline_limit)
+    shared_now = None if ground.neighbours.is_solitary else ground.neighbours.now_ms
+    limit = config.rooms.timeline_limit
+    add_sync(parts, ground.database, ground.writer, ground.log, now, presence, limit, shared_now)
+    if not ground.neighbours.is_solitary:
+        share_ephemera(ground.channel, ground.neighbours, parts)
 
     delays = DelayRules(config.rooms.longest_event_delay, partial(limits.count, "message"))
     sending, memberships = parts.get(Sending), parts.get(Memberships)

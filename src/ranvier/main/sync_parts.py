@@ -41,13 +41,17 @@ def add_sync(
     now: Callable[[], int],
     presence: PresenceRules,
     timeline_limit: int | None,
+    shared_now: Callable[[], int] | None = None,
 ) -> None:
-    """Sync, with everything that it gathers from; `timeline_limit` bounds the events of a room in an answer."""
+    """Sync, with everything that it gathers from; `timeline_limit` bounds the events of a room in an answer.
+
+    `shared_now` is the clock (ms since the epoch) that this process and others have in common, if there can be others.
+    """
     waiting = Waiting()
     heads, events, unread = parts.get(Heads), parts.get(Events), parts.get(Unread)
     preferences = parts.get(Preferences)
     parts.add(PushRuleBook(writer, preferences))
-    moments = Moments()
+    moments = Moments(shared_now)
     typing = parts.add(Typing(now, waiting.wake, moments))
     presences = parts.add(Presences(presence, writer, database, parts.get(UserRooms), moments, now))
     presences.listen(waiting.wake_few)

@@ -49,6 +49,7 @@ class BackOff:
         self._chance = chance
         self._failing: dict[str, Failing] = {}
         self._hearing: list[Callable[[str], None]] = []
+        self._share: Callable[[str], None] = lambda name: None
         self._pausing: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     async def start(self) -> None:
@@ -59,6 +60,16 @@ class BackOff:
     def when_back(self, call: Callable[[str], None]) -> None:
         """Call this, on the loop, with each destination that failed before and is there again."""
         self._hearing.append(call)
+
+    def share_by(self, share: Callable[[str], None]) -> None:
+        """Call this with each destination that is there again, for those in other processes."""
+        self._share = share
+
+    def hear_back(self, destination: str) -> None:
+        """Another process found that it is there again."""
+        if self._failing.pop(destination, None) is not None:
+            for call in self._hearing:
+                call(destination)
 
     def wait_ms(self, destination: str) -> int:
         """Milliseconds for which it is still left alone; 0 if it may be tried now."""
@@ -96,6 +107,7 @@ class BackOff:
         if self._failing.pop(destination, None) is None:
             return
         await self._writer.run(lambda transaction: destinations.forget(transaction, [destination]))
+        self._share(destination)
         for call in self._hearing:
             call(destination)
 

@@ -1,16 +1,19 @@
 """The tree of rooms below a space, page by page.
 
-A walk is remembered where a page ended, under a token; whoever repeats a request gets the same page again.
+A walk is remembered where a page ended, under a token; whoever repeats a request gets the same page again. Another
+process, which does not have it, walks there anew.
 
 Source: Client-Server API, `GET /rooms/{roomId}/hierarchy`.
 """
 
 import asyncio
 import copy
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final
 
 from ranvier.protocol.refusal import forbidden, invalid_param
@@ -26,6 +29,8 @@ _SECONDS: Final = 30.0
 _WALKS: Final = 2000
 _WALKS_OF_ONE: Final = 20
 _LIFE_MS: Final = 10 * 60_000
+_TOKEN: Final = re.compile(r"[0-9a-f]{16}-([0-9]{1,9})-([0-9a-f]{16})")
+"""Something random, how many rooms were shown, and what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class HierarchyRequest:
     max_depth: int | None
     suggested_only: bool
 
+    def digest(self) -> str:
+        """What a token tells of it."""
+        told = f"{self.user_id}\0{self.room_id}\0{self.max_depth}\0{self.suggested_only}"
+        return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
 
 @dataclass(slots=True)
 class _Paused:
@@ -47,6 +57,7 @@ class _Paused:
     told: dict[str, Described]
     closed: set[str]
     expires: int = field(default=0)
+    shown: int = 0
 
 
 class Hierarchies:
@@ -62,7 +73,7 @@ class Hierarchies:
         self, request: HierarchyRequest, limit: int, token: str | None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Rooms, and the token of the next page if there is one. Refuses a root that is not for the user."""
-        going = self._resume(request, token) if token is not None else _begin(request)
+        going, skipped = self._resume(request, token) if token is not None else (_begin(request), 0)
         rooms = await self._summaries.memberships(request.user_id)
         deadline = asyncio.get_running_loop().time() + _SECONDS
         page: list[dict[str, Any]] = []
@@ -77,7 +88,9 @@ class Hierarchies:
                 continue
             summary, children = found
             state = [child.stripped for child in going.walk.tell(children)]
-            page.append({**summary, "children_state": state})
+            going.shown += 1
+            if going.shown > skipped:
+                page.append({**summary, "children_state": state})
             # Many rooms in a row may be at hand, and others want a turn too.
             await asyncio.sleep(0)
         return page, None
@@ -111,15 +124,22 @@ class Hierarchies:
         going.closed |= found.inaccessible
         return found.room
 
-    def _resume(self, request: HierarchyRequest, token: str) -> _Paused:
-        paused = self._paused.get(token)
-        if paused is None or paused.expires < self._now() or paused.request.user_id != request.user_id:
-            raise invalid_param("'from' is no token of this server, or too old: begin anew without it.")
-        if paused.request != request:
+    def _resume(self, request: HierarchyRequest, token: str) -> tuple[_Paused, int]:
+        """The walk, and how many of its next rooms were on earlier pages.
+
+        With a token of another process, or one that was kept for long enough, it is begun anew.
+        """
+        form = _TOKEN.fullmatch(token)
+        if form is None:
+            raise invalid_param("'from' is no token of this server: begin anew without it.")
+        if form[2] != request.digest():
             raise invalid_param(
-                "'max_depth', 'suggested_only' and the room must stay as they were for the first page."
+                "'max_depth', 'suggested_only', the room and the user must stay as they were for the first page."
             )
-        return copy.deepcopy(paused)
+        paused = self._paused.get(token)
+        if paused is None or paused.expires < self._now() or paused.request != request:
+            return _begin(request), int(form[1])
+        return copy.deepcopy(paused), 0
 
     def _pause(self, going: _Paused) -> str:
         now = self._now()
@@ -129,7 +149,7 @@ class Hierarchies:
             del self._paused[token]
         while len(self._paused) >= _WALKS:
             self._paused.popitem(last=False)
-        token = secrets.token_urlsafe(12)
+        token = f"{secrets.token_hex(8)}-{going.shown}-{going.request.digest()}"
         going.expires = now + _LIFE_MS
         self._paused[token] = going
         return token

@@ -10,14 +10,16 @@ Source: Client-Server API, "Presence".
 
 import asyncio
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from ranvier.protocol.presence import (
+    MAX_UPDATES,
     OFFLINE,
     ONLINE,
     UNAVAILABLE,
@@ -52,6 +54,25 @@ _REPEAT_MS: Final = 25 * 60_000
 """After this time peers are told again of those who are still there."""
 
 
+_SHARE_MS: Final = 30_000
+"""After this time other processes are told again of those who are still there."""
+_SHARED_MS: Final = 90_000
+"""How long what another process said of a device holds that syncs."""
+_LONGEST_MS: Final = 600_000
+_ELSEWHERE: Final = "\0"
+"""Begins the ids of devices at other processes."""
+_TOLD_DEVICES: Final = 5
+
+
+class Said(NamedTuple):
+    """What one process knows of a user: of each device the state, and for how many milliseconds it holds."""
+
+    user_id: str
+    status_msg: str | None
+    active_ago: int
+    devices: Sequence[tuple[str, int]]
+
+
 @dataclass(slots=True)
 class Device:
     """What one device says of its user; it holds while `syncing` counts requests, and then until a time (ms)."""
@@ -66,7 +87,8 @@ class Device:
 class _Known:
     """What is known of one user. `devices` is None for users of other servers, and `expires` only counts for them.
 
-    `audiences` are the rooms that they are in. `due` is when the user is looked at again.
+    `audiences` are the rooms that they are in. `due` is when the user is looked at again. `shared` is what other
+    processes were told of the devices here, and when.
     """
 
     devices: dict[str, Device] | None
@@ -77,6 +99,8 @@ class _Known:
     told: int = 0
     due: int | None = None
     expires: int = 0
+    shared: tuple[str, ...] = ()
+    shared_ts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +141,10 @@ class Presences:
         self._batch: asyncio.TimerHandle | None = None
         self._wake: Callable[[Collection[str]], None] | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._share: Callable[[Said], None] | None = None
+        self._share_peers: Callable[[str, list[Any]], None] | None = None
+        # Those of whom other processes were told, by when.
+        self._shared: OrderedDict[str, int] = OrderedDict()
         self.counter = 0
 
     def listen(self, wake: Callable[[Collection[str]], None]) -> None:
@@ -141,6 +169,7 @@ class Presences:
     def _tick(self) -> None:
         # Where many go at once, others get their turn between.
         later = _SECOND if self.expire(_AT_ONCE) else _PAUSE_SECONDS
+        self._tell_again(_AT_ONCE)
         self._clock = asyncio.get_running_loop().call_later(later, self._tick)
 
     # What users do
@@ -157,6 +186,7 @@ class Presences:
             if known.shown.state == OFFLINE:
                 known.last_active = self._now()
             self._settle(user_id, known)
+        self._tell(user_id, known)
         return device
 
     def depart(self, device: Device | None) -> None:
@@ -195,6 +225,7 @@ class Presences:
         elif state == ONLINE:
             known.last_active = now
         self._settle(user_id, known)
+        self._tell(user_id, known, again=True)
 
     def heard(self, entries: Iterable[Entry]) -> None:
         """Follow the log: who sends or reads is active, and who joins a room is known there."""
@@ -241,6 +272,9 @@ class Presences:
 
     async def take(self, origin: str, content: Mapping[str, Any]) -> None:
         """An `m.presence` EDU of a peer; what in it can't be used is passed over."""
+        push = content.get("push")
+        if self._share_peers is not None and isinstance(push, list):
+            self._share_peers(origin, push[:MAX_UPDATES])
         await self.hear(read_updates(content, origin))
 
     async def hear(self, updates: Sequence[PeerUpdate]) -> None:
@@ -260,6 +294,70 @@ class Presences:
             known.expires = now + _PEER_TRUST_MS
             self._look_again(update.user_id, known, known.expires)
             self._show(update.user_id, known, update.presence)
+
+    # Other processes
+
+    def share_by(self, share: Callable[[Said], None], share_peers: Callable[[str, list[Any]], None]) -> None:
+        """Tell other processes of the devices here by the one, of what peers say by the other."""
+        self._share, self._share_peers = share, share_peers
+
+    def tell_all(self) -> None:
+        """Another process begins: tell it of all who are here."""
+        for user_id in list(self._shared):
+            known = self._users.get(user_id)
+            if known is not None:
+                self._tell(user_id, known, again=True)
+
+    def _tell(self, user_id: str, known: _Known, *, again: bool = False) -> None:
+        """Tell other processes of the user's devices here, where they don't know."""
+        if self._share is None or known.devices is None:
+            return
+        now = self._now()
+        own = [one for key, one in known.devices.items() if not key.startswith(_ELSEWHERE)][-_TOLD_DEVICES:]
+        states = tuple(one.state for one in own)
+        if not again and states == known.shared and now - known.shared_ts < _SHARE_MS:
+            return
+        if not (states or known.shared or again):
+            return
+        known.shared, known.shared_ts = states, now
+        self._shared[user_id] = now
+        self._shared.move_to_end(user_id)
+        devices = [(one.state, _SHARED_MS if one.syncing else max(0, one.until - now)) for one in own]
+        self._share(Said(user_id, known.status_msg, max(0, now - known.last_active), devices))
+
+    def _tell_again(self, most: int) -> None:
+        """Those who are still here, of whom the others were told long ago."""
+        now = self._now()
+        while self._shared and most:
+            user_id, told = next(iter(self._shared.items()))
+            if now - told < _SHARE_MS:
+                return
+            del self._shared[user_id]
+            known = self._users.get(user_id)
+            if known is not None and known.shared:
+                most -= 1
+                self._tell(user_id, known, again=True)
+
+    async def hear_elsewhere(self, process: str, said: Said) -> None:
+        """What another process says of a user of this server."""
+        if not self.rules.enabled:
+            return
+        known = self._users.get(said.user_id)
+        if known is None:
+            if not said.devices:
+                return
+            known = await self._local(said.user_id)
+        if known.devices is None:
+            return
+        mark, now = _ELSEWHERE + process, self._now()
+        for key in [key for key in known.devices if key.startswith(mark)]:
+            del known.devices[key]
+        for number, (state, left) in enumerate(said.devices[:_TOLD_DEVICES]):
+            until = now + min(left, _LONGEST_MS)
+            known.devices[f"{mark}{number}"] = Device(said.user_id, state, until=until)
+        known.status_msg = said.status_msg
+        known.last_active = max(known.last_active, now - said.active_ago)
+        self._settle(said.user_id, known)
 
     # Time
 
@@ -302,6 +400,8 @@ class Presences:
         verdict = decide(said, known.last_active, now, self.rules.times)
         if verdict.state != OFFLINE:
             self._look_again(user_id, known, min(verdict.until or now + _REPEAT_MS, now + _REPEAT_MS))
+        if known.shared:
+            self._tell(user_id, known)
         self._show(user_id, known, Presence(verdict.state, known.status_msg, verdict.currently_active))
 
     def _show(self, user_id: str, known: _Known, shown: Presence) -> None:

@@ -24,10 +24,22 @@ class Typing:
         self.counter = 0
         self._clock: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[int, str, bool], None]] = []
+        self._share: Callable[[int, str, int], None] = lambda room, user_id, timeout: None
 
     def when_changed(self, call: Callable[[int, str, bool], None]) -> None:
         """Call this, on the loop, with the room and the user when somebody begins or ends to type."""
         self._listeners.append(call)
+
+    def share_by(self, share: Callable[[int, str, int], None]) -> None:
+        """Call this with the room, the user and the milliseconds (0: no longer) for those in other processes."""
+        self._share = share
+
+    def hear(self, room: int, user_id: str, timeout: int) -> None:
+        """The same, from another process."""
+        if timeout > 0:
+            self._begin(room, user_id, timeout)
+        else:
+            self._end(room, user_id)
 
     def start(self) -> None:
         """Let typing end by itself from now on."""
@@ -44,6 +56,10 @@ class Typing:
 
     def begin(self, room: int, user_id: str, timeout: int) -> None:
         """The user types for so many milliseconds, unless they say otherwise before."""
+        self._begin(room, user_id, timeout)
+        self._share(room, user_id, timeout)
+
+    def _begin(self, room: int, user_id: str, timeout: int) -> None:
         typing = self._until.setdefault(room, {})
         known = user_id in typing
         typing[user_id] = self._now() + min(timeout, MAX_TIMEOUT)
@@ -53,10 +69,16 @@ class Typing:
 
     def end(self, room: int, user_id: str) -> None:
         """The user has stopped, or sent what they typed."""
+        if self._end(room, user_id):
+            self._share(room, user_id, 0)
+
+    def _end(self, room: int, user_id: str) -> bool:
         typing = self._until.get(room)
-        if typing is not None and typing.pop(user_id, None) is not None:
-            self._tell(room, user_id, False)
-            self._change(room)
+        if typing is None or typing.pop(user_id, None) is None:
+            return False
+        self._tell(room, user_id, False)
+        self._change(room)
+        return True
 
     def expire(self) -> None:
         """Drop those whose time is over."""

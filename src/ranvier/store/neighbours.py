@@ -45,8 +45,8 @@ me AS (
     ON CONFLICT (id) DO UPDATE SET roles = excluded.roles, address = excluded.address,
         beats_until = excluded.beats_until, sees = excluded.sees, figures = excluded.figures
 )
-SELECT p.id, p.instance, p.roles, p.host, p.pid, p.address, p.sees, p.beats_until > ms
-FROM processes p, now WHERE p.id <> $1 AND p.beats_until > ms - {_FADING_MS} ORDER BY p.id
+SELECT p.id, p.instance, p.roles, p.host, p.pid, p.address, p.sees, p.beats_until > ms, ms
+FROM now LEFT JOIN processes p ON p.id <> $1 AND p.beats_until > ms - {_FADING_MS} ORDER BY p.id
 """  # noqa: S608
 _READ: Final = f"""
 SELECT id, instance, roles, host, pid, address, figures, started, beats_until, {_NOW}
@@ -101,6 +101,7 @@ class Neighbours:
         self._again = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._fails = False
+        self._ahead_ms = 0
 
     @classmethod
     def solitary(cls, database: Database, instance: str = "main", roles: Iterable[str] = ()) -> "Neighbours":
@@ -133,6 +134,10 @@ class Neighbours:
             self._counted.clear()
             self._again.set()
             await self._counted.wait()
+
+    def now_ms(self) -> int:
+        """The time by the database's clock, which all processes have in common; milliseconds since the epoch."""
+        return int(time.time() * 1000) + self._ahead_ms
 
     def when_changed(self, call: Callable[[], None]) -> None:
         """Call this, on the loop, when a process came or went."""
@@ -187,9 +192,9 @@ class Neighbours:
 
     async def beat(self) -> None:
         """Renew this process's row, and look at the others'."""
-        before = self._clock()
+        before, sent = self._clock(), time.time()
         me = self._self
-        rows = await self._database.fetch(
+        found = await self._database.fetch(
             _BEAT,
             me.id,
             me.instance,
@@ -201,6 +206,8 @@ class Neighbours:
             ",".join(one.id for one in self._others),
             orjson.dumps(self._figures()).decode(),
         )
+        self._ahead_ms = int(found[0][8] - (sent + time.time()) * 500)
+        rows = [row for row in found if row[0] is not None]
         if before > self._lease_until:
             # It is new, or nobody could know that it is still there.
             self._registered = self._clock()

@@ -91,6 +91,10 @@ class Syncing:
         if request.device_id is not None:
             await self._devices.acknowledge(request.user_id, request.device_id, since.to_device)
         self._lazy_members.of(request.user_id, request.device_id).arrive(str(since))
+        moments = self._ephemera.presence.moments
+        heard = moments.since(since.epoch, since.counter)
+        if heard is not None:
+            since = since._replace(epoch=moments.epoch, counter=heard)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(request.timeout, MAX_TIMEOUT) / 1000
         while True:
@@ -129,7 +133,7 @@ class Syncing:
         self._lazy_members.of(request.user_id, request.device_id).arrive(None)
         rooms = await self._user_rooms.of(request.user_id)
         until = self._log.tail.tip
-        counter = self._ephemera.presence.moments.counter
+        counter = self._ephemera.presence.moments.mark()
         typing = self._typing.changed([m.room for m in rooms.joined()], "", 0)
         messages, given = await self._messages(request, 0, until)
         token = self._token(until, counter, given)
@@ -151,7 +155,7 @@ class Syncing:
         self, request: SyncRequest, since: SyncToken, rooms: UserMemberships, news: News, *, must: bool
     ) -> bytes | None:
         """The answer; None if there is nothing in it for this reader and the request may wait."""
-        counter = self._ephemera.presence.moments.counter
+        counter = self._ephemera.presence.moments.mark()
         typing = self._changed_typing(since, rooms)
         presence = await self._ephemera.presence.since(request, since, rooms, news)
         behind = since.to_device < since.position
