@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 Row = Sequence[Any]
 Dialect = Literal["sqlite", "postgres"]
@@ -50,6 +50,14 @@ class Entry:
     weight: int = field(default=0)
 
 
+class Fence(NamedTuple):
+    """A portion of a queue as its holder has it: the number grows each time it changes hands (`store/shares.py`)."""
+
+    queue: str
+    portion: int
+    number: int
+
+
 class Transaction(Reader, Protocol):
     """A reader that may also write; what it announces enters the log in the same commit."""
 
@@ -68,6 +76,10 @@ class Transaction(Reader, Protocol):
 
     def part(self) -> AbstractAsyncContextManager[None]:
         """A part of the transaction: what raises within is undone, announcements included, and raised on."""
+        ...
+
+    def fence(self, fence: Fence) -> None:
+        """Commit only if the portion did not change hands; otherwise the commit raises, and nothing is written."""
         ...
 
     def announce(self, entry: Entry) -> None:
@@ -102,6 +114,10 @@ class CommitUnknown(Exception):
 
     Whoever repeats it may do everything twice.
     """
+
+
+class Fenced(Exception):
+    """A portion of a queue belongs to another process now: nothing of the transaction was written."""
 
 
 class Database(Reader, Protocol):

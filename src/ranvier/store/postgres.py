@@ -15,7 +15,18 @@ from typing import Any
 import asyncpg
 import orjson
 
-from ranvier.store.database import CommitLost, CommitUnknown, Dialect, Entry, Outcome, Row, Write, savepoint
+from ranvier.store.database import (
+    CommitLost,
+    CommitUnknown,
+    Dialect,
+    Entry,
+    Fence,
+    Fenced,
+    Outcome,
+    Row,
+    Write,
+    savepoint,
+)
 
 _LOG_LOCK = 0x52414E56
 _SCHEMA_LOCK = _LOG_LOCK + 1
@@ -56,6 +67,19 @@ _FINISH_AND_RING = _APPEND + _RING + "COMMIT;"
 _RING_BYTES = 7_800
 """Of a ring with its entries; PostgreSQL takes less than 8,000."""
 
+# What goes before it where there are fences: a share lock on each lease that stands, and an error if one does not.
+_FENCES = f"""
+WITH given AS (
+    SELECT f ->> 0 AS name, (f ->> 1)::bigint AS portion, (f ->> 2)::bigint AS fence
+    FROM jsonb_array_elements(current_setting('{_SETTING}')::jsonb -> 'fences') AS f
+),
+standing AS (
+    SELECT 1 FROM leases l JOIN given g ON l.name = g.name AND l.portion = g.portion AND l.fence = g.fence
+    ORDER BY l.name, l.portion FOR SHARE OF l
+)
+SELECT 1 / ((SELECT COUNT(*) FROM given) = (SELECT COUNT(*) FROM standing))::int;
+"""  # noqa: S608
+
 
 class _Connection:
     dialect: Dialect = "postgres"
@@ -78,6 +102,7 @@ class _Transaction(_Connection):
         super().__init__(connection)
         self._types = types
         self.entries: list[Entry] = []
+        self.fences: set[Fence] = set()
 
     async def execute(self, sql: str, *values: Any) -> int:
         status = await self._connection.execute(sql, *values)
@@ -99,6 +124,9 @@ class _Transaction(_Connection):
 
     def part(self) -> AbstractAsyncContextManager[None]:
         return savepoint(self, self.entries)
+
+    def fence(self, fence: Fence) -> None:
+        self.fences.add(fence)
 
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -164,27 +192,35 @@ class PostgresDatabase:
             await connection.execute("BEGIN")
             try:
                 outcome = await write(transaction)
-                await self._stage(connection, batch, transaction.entries, rings_as)
+                await self._stage(connection, batch, transaction, rings_as)
             except BaseException:
                 if not connection.is_closed():
                     await connection.execute("ROLLBACK")
                 raise
             try:
-                await connection.execute(_FINISH if rings_as is None else _FINISH_AND_RING)
+                finish = _FINISH if rings_as is None else _FINISH_AND_RING
+                await connection.execute(_FENCES + finish if transaction.fences else finish)
                 first = await connection.fetchval("SELECT first_position FROM batches WHERE id = $1", batch)
+            except asyncpg.DivisionByZeroError as error:
+                await connection.execute("ROLLBACK")
+                raise Fenced(str(transaction.fences)) from error
             except Exception as error:
                 first = await self._look_up(batch, connection, error)
         for place, entry in enumerate(transaction.entries):
             entry.position = first + place
         return outcome, transaction.entries
 
-    async def _stage(self, connection: Any, batch: str, entries: list[Entry], rings_as: str | None) -> None:
-        rows = [[e.kind, e.audience, e.ref] for e in entries]
-        value = {"id": batch, "at": int(time.time() * 1000), "entries": rows}
+    async def _stage(
+        self, connection: Any, batch: str, transaction: _Transaction, rings_as: str | None
+    ) -> None:
+        rows = [[e.kind, e.audience, e.ref] for e in transaction.entries]
+        value: dict[str, Any] = {"id": batch, "at": int(time.time() * 1000), "entries": rows}
         if rings_as is not None:
             told = orjson.dumps(rows).decode()
             fits = len(told.encode()) <= _RING_BYTES
             value["ring"] = f'"{rings_as}",{told if fits else len(rows)}]'
+        if transaction.fences:
+            value["fences"] = [list(fence) for fence in transaction.fences]
         await connection.execute("SELECT set_config($1, $2, true)", _SETTING, orjson.dumps(value).decode())
 
     async def _look_up(self, batch: str, connection: Any, error: Exception) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from ranvier.store.database import Dialect, Entry, Outcome, Row, Write, savepoint
+from ranvier.store.database import Dialect, Entry, Fence, Outcome, Row, Write, savepoint
 
 _ARRAY = re.compile(r"= ANY\(\$(\d+)\)")
 _PARAMETER = re.compile(r"\$(\d+)")
@@ -116,6 +116,10 @@ class _Transaction(_Connection):
 
     def part(self) -> AbstractAsyncContextManager[None]:
         return savepoint(self, self.entries)
+
+    def fence(self, fence: Fence) -> None:
+        # No other process can use the file.
+        pass
 
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
