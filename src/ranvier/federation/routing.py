@@ -185,7 +185,7 @@ class Routing:
                 destination.add_pdu(entry.position, kept, now)
                 self._destinations.wake(destination)
         self._looked_at(kept.received_ts)
-        if kept.event.type == MEMBER and await self._local_events.enters(kept):
+        if kept.event.type == MEMBER and await self._local_events.enters(kept, item):
             await self._newcomer(entry.position, kept.event.state_key or "", room)
 
     async def _newcomer(self, position: int, user_id: str, room: Room) -> None:

@@ -20,7 +20,7 @@ from ranvier.federation.positions import Positions
 from ranvier.federation.routing import Routing
 from ranvier.store.database import Entry
 
-_KEEP_S: Final = 1.0
+_KEEP_S: Final = 5.0
 """Between two times at which positions are kept."""
 _AGAIN_S: Final = 1.0
 _LAST_S: Final = 2.0

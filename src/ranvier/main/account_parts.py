@@ -32,7 +32,7 @@ from ranvier.http.limits import Limits
 from ranvier.main.parts import Parts
 from ranvier.remote.client import FederationClient
 from ranvier.rooms.events import Events
-from ranvier.rooms.following import Following
+from ranvier.rooms.following import GATHERING_S, Following
 from ranvier.rooms.heads import Heads
 from ranvier.rooms.membership import Memberships
 from ranvier.rooms.preferences import Preferences
@@ -104,7 +104,8 @@ def _add_followers(config: Config, database: Database, writer: Writer, parts: Pa
     events = parts.get(Events)
     words = DirectoryWords(server_name, database, parts.get(Heads), events)
     shares = parts.get(Leases).queue("user directory", Role.BACKGROUND, 1)
-    directory = parts.add(UserDirectory(rules, database, events, Following(words, database, writer, shares)))
+    following = Following(words, database, writer, shares, gathering=GATHERING_S)
+    directory = parts.add(UserDirectory(rules, database, events, following))
     parts.bell.listen(directory.hear)
     shares = parts.get(Leases).queue("succession", Role.BACKGROUND, 1)
     moving = Succession(server_name, database, parts.get(Heads), events)

@@ -19,7 +19,7 @@ from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.directory import Directory, DirectoryRules
 from ranvier.rooms.elsewhere import Elsewhere
 from ranvier.rooms.events import Events
-from ranvier.rooms.following import Following
+from ranvier.rooms.following import GATHERING_S, Following
 from ranvier.rooms.founding import Founding
 from ranvier.rooms.guests import Guests
 from ranvier.rooms.heads import Heads
@@ -91,7 +91,8 @@ def add_rooms(
     following = None
     if config.searching.messages:
         shares = parts.get(Leases).queue("search", Role.BACKGROUND, 1)
-        following = Following(MessageIndex(database, events), database, writer, shares)
+        index = MessageIndex(database, events)
+        following = Following(index, database, writer, shares, gathering=GATHERING_S)
     searching = parts.add(Searching(database, heads, events, visibility, user_rooms, following))
     parts.bell.listen(searching.hear)
     unread = parts.add(Unread(server_name, database, heads, preferences))

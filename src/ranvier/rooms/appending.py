@@ -393,8 +393,7 @@ class Appending(Work[Proposal, list[str]]):
                 continue
             by_room.setdefault(proposal.room, []).extend(proposal.made)
             if proposal.creates:
-                proposal.room.counts = {}
-                proposal.room.counters = RoomCounters({})
+                _begin(proposal.room)
                 self._heads.add(proposal.room)
         for room, made in by_room.items():
             room.advance(heads[room.nid], [one.item for one in made if one.item is not None])
@@ -426,6 +425,13 @@ class Appending(Work[Proposal, list[str]]):
                 proposal.is_overtaken = True
             else:
                 self._heads.drop(proposal.room)
+
+
+def _begin(room: Room) -> None:
+    """What is known of a room before its first event: so nothing of it need ever be read while it stays in memory."""
+    room.counts, room.servers = {}, {}
+    room.counters = RoomCounters({})
+    room.keep_recent(())
 
 
 def _auth_state(room: Room, head: Head, draft: Draft) -> dict[Key, Event]:

@@ -22,6 +22,8 @@ from ranvier.store.log import Kind, room_of
 from ranvier.store.shares import Shares
 from ranvier.store.writer import Writer
 
+GATHERING_S: Final = 1.0
+"""Seconds of which everything is taken in together, for what somebody looks for but nobody is told of."""
 _AT_ONCE: Final = 1_000
 _UNSAVED: Final = 10_000
 """Entries that say nothing to a follower before its position is written all the same."""
@@ -49,17 +51,31 @@ class Derived(Protocol):
 
 
 class Following:
-    """Keeps one derived thing up with the log; of several processes one does."""
+    """Keeps one derived thing up with the log; of several processes one does.
 
-    def __init__(self, derived: Derived, database: Database, writer: Writer, shares: Shares) -> None:
+    What is committed within `gathering` seconds is taken in together, so that it costs one commit; it is taken in at
+    once where somebody waits for it.
+    """
+
+    def __init__(
+        self,
+        derived: Derived,
+        database: Database,
+        writer: Writer,
+        shares: Shares,
+        *,
+        gathering: float = 0.0,
+    ) -> None:
         self._derived = derived
         self._database = database
         self._writer = writer
         self._shares = shares
+        self._gathering = gathering
         self._reached = 0
         self._saved = 0
         self._news = asyncio.Event()
         self._moved = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def hear(self, ring: Ring) -> None:
@@ -101,6 +117,7 @@ class Following:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._task is not None and self._reached < target:
+                    self._wanted.set()
                     self._moved.clear()
                     await self._moved.wait()
                 while self._task is None and not await self._is_past(target):  # noqa: ASYNC110
@@ -116,6 +133,7 @@ class Following:
                 await self._begin()
                 while True:
                     await self._wait()
+                    await self._gather()
                     await self._go_on()
             except Exception:
                 _log.exception("a follower of the log stumbled", extra={"follower": self._derived.name})
@@ -130,6 +148,14 @@ class Following:
         except TimeoutError:
             await self._save(None, self._reached)
         self._news.clear()
+
+    async def _gather(self) -> None:
+        # Those who wait in other processes can't say so.
+        if self._gathering and self._shares.is_alone:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._gathering):
+                    await self._wanted.wait()
+            self._wanted.clear()
 
     async def _begin(self) -> None:
         reached = await store.position(self._database, self._derived.name)

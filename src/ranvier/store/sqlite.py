@@ -24,6 +24,8 @@ _SMALL_CACHE_KIB = 4 * 1024
 """For connections beside the loop's and the writer's; what they miss is in the system's cache."""
 _IDLE = 4
 """Connections for snapshots that are kept open."""
+_FEW = 16
+"""Rows up to which each number of them has a statement of its own."""
 _VARIABLES = 30_000
 """Values that one statement may hold; SQLite's own limit is 32,766."""
 
@@ -106,8 +108,7 @@ class _Transaction(_Connection):
         largest = 1 << ((_VARIABLES // width).bit_length() - 1)
         written = first = 0
         while first < len(rows):
-            # Powers of two keep the number of different statements small, so that they stay prepared.
-            size = min(largest, 1 << ((len(rows) - first).bit_length() - 1))
+            size = min(largest, _rows_at_once(len(rows) - first))
             text = _insert_text(table, columns, width, size, on_conflict)
             values = [value for row in rows[first : first + size] for value in row]
             written += self.connection.execute(text, values).rowcount
@@ -123,6 +124,11 @@ class _Transaction(_Connection):
 
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
+
+
+def _rows_at_once(number: int) -> int:
+    """Few different numbers, so that statements stay prepared: a few rows are one statement, of many a power of two."""
+    return number if number <= _FEW else 1 << (number.bit_length() - 1)
 
 
 @lru_cache(maxsize=1024)
