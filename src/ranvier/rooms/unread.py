@@ -51,6 +51,8 @@ class Counts:
 
     def all_threads(self) -> Count:
         """The sum, for clients that don't ask for threads."""
+        if not self.threads:
+            return self.main
         counts = (self.main, *self.threads.values())
         return Count(sum(c.notification for c in counts), sum(c.highlight for c in counts))
 

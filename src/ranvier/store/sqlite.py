@@ -18,7 +18,7 @@ from ranvier.store.database import Dialect, Entry, Fence, Outcome, Row, Write, s
 
 _ARRAY = re.compile(r"= ANY\(\$(\d+)\)")
 _PARAMETER = re.compile(r"\$(\d+)")
-_CHECKPOINT_SECONDS = 0.25
+_CHECKPOINT_SECONDS = 1.0
 _CACHE_KIB = 16 * 1024
 _SMALL_CACHE_KIB = 4 * 1024
 """For connections beside the loop's and the writer's; what they miss is in the system's cache."""
