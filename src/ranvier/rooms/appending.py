@@ -23,7 +23,7 @@ from ranvier.rooms.unread import MENTIONED, RoomCounters, Unread
 from ranvier.rooms.writing import Made, Stale, announce, next_head, recount, write_made, write_timeline
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
-from ranvier.store.database import CommitLost, Transaction
+from ranvier.store.database import CommitUnknown, Transaction, Unavailable
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.numbers import Numbers, NumbersExhausted
 from ranvier.store.rooms import RoomRow, TransactionKey
@@ -377,9 +377,8 @@ class Appending(Work[Proposal, list[str]]):
         rows = [
             (p.transaction, p.event_ids[-1], self._now()) for p in operations if p.transaction is not None
         ]
-        if rows and await rooms_store.insert_transactions(transaction, rows) < len(rows):
-            # Whose id it is shows when each proposal is tried alone.
-            raise TransactionKnown
+        # Whose id is known shows when each proposal is tried alone.
+        await rooms_store.put_transactions(transaction, rows, TransactionKnown())
 
     # Settling: on the loop, after the commit.
 
@@ -416,7 +415,8 @@ class Appending(Work[Proposal, list[str]]):
         """The batch was rolled back: read the heads anew, unless they can't be why."""
         self._tentative.clear()
         self._unread.fall()
-        if isinstance(error, (TransactionKnown, Refusal, CommitLost)):
+        is_known = not isinstance(error, CommitUnknown)
+        if is_known and isinstance(error, (TransactionKnown, Refusal, Unavailable)):
             return
         for proposal in operations:
             if proposal.creates:

@@ -94,6 +94,8 @@ class _Connection:
 
 
 class _Transaction(_Connection):
+    is_careful = True
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
         self.entries: list[Entry] = []
@@ -114,6 +116,17 @@ class _Transaction(_Connection):
             written += self.connection.execute(text, values).rowcount
             first += size
         return written
+
+    async def put(
+        self,
+        table: str,
+        columns: str,
+        rows: Sequence[Sequence[Any]],
+        on_conflict: str = "",
+        short: Exception | None = None,
+    ) -> None:
+        if await self.insert(table, columns, rows, on_conflict) < len(rows) and short is not None:
+            raise short
 
     def part(self) -> AbstractAsyncContextManager[None]:
         return savepoint(self, self.entries)
