@@ -25,10 +25,10 @@ async def open_database(where: SqliteStore | PostgresStore, *, waits: bool = Fal
 
     With `waits`, a database that is empty is another process's to found, and this one waits for it.
     """
-    database = _open_sqlite(where) if isinstance(where, SqliteStore) else await _open_postgres(where)
+    if waits:
+        await _until_founded(where)
+    database = await connect(where)
     try:
-        if waits:
-            await _until_founded(database)
         await schema.upgrade(database)
     except schema.SchemaTooNew as error:
         await database.close()
@@ -39,17 +39,26 @@ async def open_database(where: SqliteStore | PostgresStore, *, waits: bool = Fal
     return database
 
 
-async def _until_founded(database: Database) -> None:
+async def connect(where: SqliteStore | PostgresStore) -> Database:
+    """Open it as it is, whatever its schema; raises `CannotStart`."""
+    return _open_sqlite(where) if isinstance(where, SqliteStore) else await _open_postgres(where)
+
+
+async def _until_founded(where: SqliteStore | PostgresStore) -> None:
     """Wait until the main process has made the tables, the server's name in them and its signing key."""
+    database = await connect(where)
     told = False
-    while not (
-        await schema.version_of(database)
-        and await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'")
-    ):
-        if not told:
-            _log.warning("the database is empty: waiting for the main process")
-            told = True
-        await asyncio.sleep(_FOUNDING_S)
+    try:
+        while not (
+            await schema.version_of(database)
+            and await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'")
+        ):
+            if not told:
+                _log.warning("the database is empty: waiting for the main process")
+                told = True
+            await asyncio.sleep(_FOUNDING_S)
+    finally:
+        await database.close()
 
 
 def _open_sqlite(where: SqliteStore) -> Database:
