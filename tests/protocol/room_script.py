@@ -12,15 +12,16 @@ from ranvier.protocol.signing import SigningKey
 ALICE, BOB, CAROL = "@alice:one.example", "@bob:one.example", "@carol:two.example"
 KEY = SigningKey("one.example", "ed25519:1", b"one seed of thirty-two bytes....")
 IDENTITY_KEY = SigningKey("id.example", "ed25519:0", b"another seed of 32 bytes, for id")
-ALL_VERSIONS = tuple(ROOM_VERSIONS)
+ALL_VERSIONS = tuple(key for key, version in ROOM_VERSIONS.items() if version.is_stable)
+"""Those of the specification."""
 
 
 def versions_with(**properties: Any) -> list[str]:
-    """Room versions that have all these properties."""
+    """Room versions of the specification that have all these properties."""
     return [
         identifier
-        for identifier, version in ROOM_VERSIONS.items()
-        if all(getattr(version, name) == value for name, value in properties.items())
+        for identifier in ALL_VERSIONS
+        if all(getattr(ROOM_VERSIONS[identifier], name) == value for name, value in properties.items())
     ]
 
 

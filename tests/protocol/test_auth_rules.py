@@ -151,6 +151,31 @@ def test_a_state_key_that_is_a_user_belongs_to_that_user(version: str) -> None:
     assert rule_of(room.check("x", state_key="@")) == shifted(version, 9)
 
 
+@pytest.mark.parametrize("version", ["org.matrix.msc3757.10", "org.matrix.msc3757.11"])
+def test_owned_state_is_its_owners_and_that_of_those_with_more_power(version: str) -> None:
+    """MSC3757: the owner's ID stands alone, or before an underscore."""
+    room = Room(version)
+    room.member(BOB, "join")
+    room.member(CAROL, "join")
+    room.levels(users={ALICE: 100, CAROL: 50}, events={"x": 0})
+
+    def is_allowed(sender: str, state_key: str) -> bool:
+        failure = room.check("x", sender=sender, state_key=state_key)
+        assert rule_of(failure) in (None, str(room.version.rules.state_key))
+        return failure is None
+
+    bobs = [BOB, f"{BOB}_", f"{BOB}_a:b@c_d"]
+    assert all(is_allowed(sender, key) for sender in (ALICE, BOB, CAROL) for key in bobs)
+    assert is_allowed(ALICE, f"{CAROL}_1") and not is_allowed(BOB, f"{CAROL}_1")
+    # Equal power is not more.
+    room.levels(users={ALICE: 100}, events={"x": 0})
+    assert not is_allowed(BOB, CAROL) and not is_allowed(CAROL, f"{BOB}_1")
+    assert is_allowed(ALICE, "@nobody:one.example_1")
+    for malformed in ("@", "@alice", "@alice_1", f"{BOB}@x_1", f"@x_{BOB}:_"):
+        assert not is_allowed(ALICE, malformed), malformed
+    assert not is_allowed(BOB, f"{BOB}x_1") and not is_allowed(BOB, f"@x_{BOB}_1")
+
+
 @every_version
 def test_third_party_invites_take_the_invite_level_only(version: str) -> None:
     room = Room(version)

@@ -24,7 +24,7 @@ def before(first: int) -> list[str]:
 
 
 def test_all_twelve_versions_are_there_and_12_is_the_default() -> None:
-    assert list(ROOM_VERSIONS) == TWELVE
+    assert [key for key, version in ROOM_VERSIONS.items() if version.is_stable] == TWELVE
     assert all(version.identifier == key for key, version in ROOM_VERSIONS.items())
     assert DEFAULT_ROOM_VERSION == "12"
 
@@ -62,6 +62,16 @@ def test_a_property_holds_from_the_version_that_brought_it(
     property_name: str, value: object, versions: list[str]
 ) -> None:
     assert versions_with(**{property_name: value}) == versions
+
+
+@pytest.mark.parametrize("number", ["10", "11"])
+def test_a_version_with_owned_state_is_otherwise_the_one_that_it_is_named_after(number: str) -> None:
+    """MSC3757."""
+    identifier = f"org.matrix.msc3757.{number}"
+    expected = dataclasses.replace(
+        ROOM_VERSIONS[number], identifier=identifier, owned_state=True, is_stable=False
+    )
+    assert ROOM_VERSIONS[identifier] == expected
 
 
 def test_a_room_version_cannot_be_changed() -> None:

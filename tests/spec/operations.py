@@ -109,9 +109,26 @@ def _amend(schema: Json) -> Json:
     return amended
 
 
+def _allow_null(schema: Json) -> Json:
+    """The schema of `joined_members` with null for a name or avatar that is not set.
+
+    The specification leaves the keys out; Synapse and Dendrite answer them, so that clients know no other form, and
+    Complement asks for them (docs/decisions/0088-where-complement-decides.md).
+    """
+    if not isinstance(schema, dict):
+        return schema
+    allowed = {key: _allow_null(part) for key, part in schema.items()}
+    for name in ("avatar_url", "display_name"):
+        if name in allowed:
+            allowed[name] = {**allowed[name], "type": [allowed[name]["type"], "null"]}
+    return allowed
+
+
 def _operation(row: Json) -> Operation:
     if row["api"] == "server-server":
         row = {**row, "body": _amend(row.get("body")), "responses": _amend(row["responses"])}
+    if row["name"] == "getJoinedMembersByRoom":
+        row = {**row, "responses": _allow_null(row["responses"])}
     parameters = tuple(Parameter(p["in"], p["name"], p["required"], p["schema"]) for p in row["parameters"])
     kept = ("api", "method", "path", "name", "file", "access", "rate_limited", "deprecated", "added")
     return Operation(

@@ -160,7 +160,10 @@ class Capabilities:
             "m.change_password": {"enabled": self.change_password},
             "m.room_versions": {
                 "default": self.default_room_version,
-                "available": dict.fromkeys(ROOM_VERSIONS, "stable"),
+                "available": {
+                    identifier: "stable" if version.is_stable else "unstable"
+                    for identifier, version in ROOM_VERSIONS.items()
+                },
             },
             "m.profile_fields": fields,
             "m.set_displayname": {"enabled": self.set_displayname},

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from ranvier.accounts.requester import Requester
-from ranvier.protocol.identifiers import BadIdentifier, is_valid_server_name, parse_user_id
+from ranvier.protocol.identifiers import BadIdentifier, parse_user_id
 from ranvier.protocol.refusal import Refusal, bad_json, forbidden, invalid_param, not_found
 from ranvier.store import accounts
 from ranvier.store import profiles as stored
@@ -25,7 +25,6 @@ _LONGEST_KEY = 255
 _LONGEST_DISPLAYNAME = 256
 _LONGEST_AVATAR_URL = 1000
 _KEY = re.compile(r"avatar_url|displayname|m\.tz|[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
-_MXC = re.compile(r"mxc://([^/]+)/[A-Za-z0-9_-]+")
 MEMBER_FIELDS = frozenset(stored.COLUMNS)
 """Fields that the user's memberships show."""
 
@@ -176,7 +175,10 @@ def _check_name(name: str) -> None:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """The value as it is kept; an empty display name or avatar is none."""
+    """The value as it is kept; an empty display name or avatar is none.
+
+    An avatar is whatever text the client gives, as with other servers: clients show nothing but mxc:// URIs.
+    """
     if name not in MEMBER_FIELDS and name != "m.tz":
         return value
     if not isinstance(value, str):
@@ -186,7 +188,4 @@ def _checked(name: str, value: Any) -> Any:
     longest = _LONGEST_DISPLAYNAME if name == "displayname" else _LONGEST_AVATAR_URL
     if len(value) > longest or "\0" in value:
         raise invalid_param(f"{name} has at most {longest} characters, and none of them is NUL.")
-    match = _MXC.fullmatch(value)
-    if name == "avatar_url" and value and (match is None or not is_valid_server_name(match[1])):
-        raise invalid_param("avatar_url must be an mxc:// URI, as the upload of a picture gives it.")
     return value or None

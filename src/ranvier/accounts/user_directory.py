@@ -61,10 +61,10 @@ class UserDirectory:
         self._events = events
         self._following = following
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Keep the directory up from now on."""
         if self._rules.enabled:
-            await self._following.start()
+            self._following.start()
 
     async def stop(self) -> None:
         """The directory is kept up no more."""

@@ -77,5 +77,6 @@ async def get_joined_members_by_room(request: Request, state: RoomState) -> Answ
 
 
 def _face(content: dict[str, Any]) -> dict[str, Any]:
+    """Both keys always: what is not set is null, as all servers have it, though the specification knows no null."""
     shown = {"display_name": content.get("displayname"), "avatar_url": content.get("avatar_url")}
-    return {name: value for name, value in shown.items() if isinstance(value, str)}
+    return {name: value if isinstance(value, str) else None for name, value in shown.items()}

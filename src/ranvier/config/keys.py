@@ -240,15 +240,13 @@ DATABASE = Section(
                                     "cp_min",
                                     Integer(1, 1000),
                                     2,
-                                    "PostgreSQL: connections that each process keeps open once they "
-                                    "were needed; those beyond are closed after a minute or two.",
+                                    "PostgreSQL: connections that each process keeps open.",
                                 ),
                                 Key(
                                     "cp_max",
                                     Integer(1, 1000),
                                     10,
-                                    "PostgreSQL: connections that each process opens at most. With "
-                                    "4 or more, one of them is for commits alone.",
+                                    "PostgreSQL: connections that each process opens at most.",
                                 ),
                                 Key(
                                     "sslmode",

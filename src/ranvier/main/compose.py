@@ -41,7 +41,6 @@ from ranvier.store import log
 from ranvier.store.database import Database
 from ranvier.store.log import Tail
 from ranvier.store.neighbours import Neighbours
-from ranvier.store.shares import TOPIC, Leases
 from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
@@ -189,10 +188,6 @@ def _build(
         )
     )
 
-    # queues that processes share
-    leases = parts.add(Leases(ground.neighbours, ground.database, ground.channel.publish))
-    ground.channel.subscribe(TOPIC, leases.hear)
-
     # remote
     federation, keys = config.federation, config.server_keys
     own = own_keys(keys, ground.signing_keys, ground.retired_keys, now)
@@ -214,8 +209,7 @@ def _build(
 
     delays = DelayRules(config.rooms.longest_event_delay, partial(limits.count, "message"))
     sending, memberships = parts.get(Sending), parts.get(Memberships)
-    shares = leases.queue("delayed events", Role.BACKGROUND, 1)
-    parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, shares, now))
+    parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, now))
 
     # federation
     add_inbound(ground.signing_keys[0], ground.database, ground.writer, parts, now)
@@ -227,9 +221,9 @@ def _build(
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)
 
     # what nobody asks for
-    rules = HousekeepingRules(config.rooms.redaction_retention_period)
-    shares = leases.queue("housekeeping", Role.BACKGROUND, 1)
-    parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, shares, now))
+    if Role.BACKGROUND in roles:
+        rules = HousekeepingRules(config.rooms.redaction_retention_period)
+        parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, now))
 
     address = config.processes.main_address
     if address is not None:

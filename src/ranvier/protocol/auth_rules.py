@@ -14,6 +14,7 @@ from ranvier.protocol.auth_power_levels import check_power_levels
 from ranvier.protocol.auth_selection import auth_types, check_auth_events
 from ranvier.protocol.events import Event
 from ranvier.protocol.identifiers import BadIdentifier, check_user_id
+from ranvier.protocol.owned_state import owner_of
 from ranvier.protocol.power_levels import PowerLevels, power_levels_of
 from ranvier.protocol.room_versions import ROOM_VERSIONS
 
@@ -91,7 +92,9 @@ def check(event: Event, state: State) -> AuthFailure | None:
         return AuthFailure(str(rules.required_power), reason)
     if state_key is not None and state_key[:1] == "@" and state_key != sender:
         # 9
-        return AuthFailure(str(rules.state_key), "A state key that begins with @ must be the sender.")
+        failure = _check_owner(event, state_key, levels, power)
+        if failure is not None:
+            return failure
     if event.type == "m.room.power_levels":
         # 10
         return check_power_levels(event, power_levels, create, power)
@@ -100,6 +103,22 @@ def check(event: Event, state: State) -> AuthFailure | None:
         return _check_redaction(event, levels, power)
     # 11
     return None
+
+
+def _check_owner(event: Event, state_key: str, levels: PowerLevels, power: int) -> AuthFailure | None:
+    """A key that begins with @ is its owner's and, with owned state (MSC3757), that of those with more power."""
+    version = event.room_version
+    rule = str(version.rules.state_key)
+    if not version.owned_state:
+        return AuthFailure(rule, "A state key that begins with @ must be the sender.")
+    owner = owner_of(state_key)
+    if owner is None:
+        return AuthFailure(
+            rule, "A state key that begins with @ must begin with a user ID, alone or before _."
+        )
+    if owner == event.sender or power > levels.of_user(owner):
+        return None
+    return AuthFailure(rule, f"The state is {owner}'s: changing it takes more power than theirs.")
 
 
 def _check_create(event: Event) -> AuthFailure | None:

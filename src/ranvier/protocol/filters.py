@@ -46,9 +46,6 @@ class TypePatterns:
         return f"TypePatterns({self.patterns!r})"
 
 
-_NOTHING: Final[frozenset[str]] = frozenset()
-
-
 @dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events are wanted. None means that a property is not asked for; an empty list, that none will do.
@@ -93,13 +90,15 @@ class EventFilter:
         return (
             self.limit == 0
             or (self.types is not None and not self.types.patterns)
-            or _NOTHING
-            in (
-                self.senders,
-                self.rooms,
-                self.rel_types,
-                self.related_by_senders,
-                self.related_by_rel_types,
+            or any(
+                wanted is not None and not wanted
+                for wanted in (
+                    self.senders,
+                    self.rooms,
+                    self.rel_types,
+                    self.related_by_senders,
+                    self.related_by_rel_types,
+                )
             )
         )
 

@@ -1,4 +1,4 @@
-"""Room versions 1 to 12 as data (specification, "Room Versions").
+"""Room versions 1 to 12 as data (specification, "Room Versions"), and two with owned state (MSC3757).
 
 Code asks a version for a property and never compares version numbers; each version is the one before it with
 the fields replaced that its page changes.
@@ -49,7 +49,8 @@ class RoomVersion:
     rejected, and dropped for code points); `enforces_key_validity` (a signing key must have been valid at the
     event's `origin_server_ts`).
 
-    Authorisation: `rules` (numbers of the rules), and what they include.
+    Authorisation: `rules` (numbers of the rules), and what they include; `owned_state` is MSC3757's.
+    A version that is not `is_stable` is a proposal's.
     """
 
     identifier: str
@@ -75,6 +76,8 @@ class RoomVersion:
     knocking: bool = False
     restricted_joins: bool = False
     knock_restricted_joins: bool = False
+    owned_state: bool = False
+    is_stable: bool = True
 
     @property
     def event_id_is_hash(self) -> bool:
@@ -259,7 +262,16 @@ _V12 = replace(
     ),
 )
 
+_V10_OWNED = replace(_V10, identifier="org.matrix.msc3757.10", owned_state=True, is_stable=False)
+_V11_OWNED = replace(_V11, identifier="org.matrix.msc3757.11", owned_state=True, is_stable=False)
+
 ROOM_VERSIONS: Final[Mapping[str, RoomVersion]] = MappingProxyType(
-    {v.identifier: v for v in (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8, _V9, _V10, _V11, _V12)}
+    {
+        v.identifier: v
+        for v in (
+            *(_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8, _V9, _V10, _V11, _V12),
+            *(_V10_OWNED, _V11_OWNED),
+        )
+    }
 )
 DEFAULT_ROOM_VERSION: Final = "12"

@@ -91,10 +91,10 @@ class Searching:
         self._user_rooms = user_rooms
         self._following = following
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Keep the index up from now on."""
         if self._following is not None:
-            await self._following.start()
+            self._following.start()
 
     async def stop(self) -> None:
         """The index is kept up no more."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from ranvier.protocol import relations
 from ranvier.protocol.identifiers import BadIdentifier, check_room_alias, server_name_of
+from ranvier.protocol.owned_state import owner_of
 from ranvier.protocol.power_levels import creators_of
 from ranvier.protocol.refusal import Refusal, bad_json, forbidden, invalid_param, not_found
 from ranvier.rooms.appending import Appending, Draft, Proposal, TransactionKnown
@@ -107,6 +108,10 @@ class Sending:
                 await self._check_aliases(room, head, content)
             if kind == "m.room.power_levels":
                 _refuse_levels_of_creators(room, head, content)
+            if room.version.owned_state and state_key.startswith("@") and owner_of(state_key) is None:
+                raise bad_json(
+                    "A state key that begins with @ must be a user ID, or begin with one and an underscore."
+                )
             draft = Draft(sender, kind, content, state_key, unless_same=True, at=at)
             event_id = (await self._appending.append(Proposal(room, [draft], transaction)))[0]
             if kind == GUEST_ACCESS:

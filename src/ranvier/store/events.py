@@ -123,16 +123,7 @@ def stored(row: Row) -> StoredEvent:
 
 async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> int:
     """Keep new events; answers how many were new by their ids."""
-    return await transaction.insert("events", EVENT_COLUMNS, _rows(events), "(event_id) DO NOTHING")
-
-
-async def put(transaction: Transaction, events: Iterable[StoredEvent], known: Exception) -> None:
-    """Keep new events; one whose id is known ends the transaction with `known`."""
-    await transaction.put("events", EVENT_COLUMNS, _rows(events), "(event_id) DO NOTHING", known)
-
-
-def _rows(events: Iterable[StoredEvent]) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = []
+    rows = []
     for kept in events:
         event = kept.event
         ref = orjson.dumps(kept.transaction).decode() if kept.transaction else None
@@ -155,7 +146,7 @@ def _rows(events: Iterable[StoredEvent]) -> list[tuple[Any, ...]]:
                 event.pdu_json,
             )
         )
-    return rows
+    return await transaction.insert("events", EVENT_COLUMNS, rows, "(event_id) DO NOTHING")
 
 
 async def bring_in(transaction: Transaction, events: Iterable[StoredEvent]) -> None:
@@ -269,6 +260,6 @@ async def history(
 
 async def insert_relations(transaction: Transaction, rows: Sequence[Sequence[Any]]) -> None:
     """Rows of (parent event id, child number, room, rel_type, type, sender, aggregation key or None)."""
-    await transaction.put(
+    await transaction.insert(
         "relations", "parent, child, room, rel_type, type, sender, aggregation_key", rows, "DO NOTHING"
     )
