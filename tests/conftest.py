@@ -20,7 +20,7 @@ from ranvier.store.sqlite import SqliteDatabase
 from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Writer
 
-pytest_plugins = ("tests.server", "tests.federated", "tests.redis")
+pytest_plugins = ("tests.server", "tests.federated", "tests.redis", "tests.postgresql")
 
 
 def _postgres_programs() -> Path | None:

@@ -280,6 +280,11 @@ class ServerProcess:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [sys.executable, "-m", "ranvier", "run", "--config", str(self.config)]
+
+    @property
     def pid(self) -> int:
         """The process's id."""
         assert self.process is not None
@@ -293,7 +298,7 @@ class ServerProcess:
             heard.bind(str(path))
             heard.setblocking(False)
             self.process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-m", "ranvier", "run", "--config", str(self.config)],
+                self.command,
                 cwd=self.folder,
                 env={**os.environ, "NOTIFY_SOCKET": str(path)},
                 stdin=subprocess.DEVNULL,

@@ -32,14 +32,12 @@ class Place:
         self.network = network
         self.now = now
 
-    async def start(self, is_mine: Callable[[int], bool] = lambda share: True) -> None:
+    async def start(self) -> None:
         """Build and start the sender, as a fresh process does."""
         parts, ground = self.composition.parts, self.composition.ground
         for kind in (Destinations, HandingOver, OutgoingEphemera, Sending, SendingFigures):
             parts.by_type.pop(kind, None)
-        self.sending = add_sending(
-            ground.server_name, ground.database, ground.writer, parts, self.now, is_mine=is_mine
-        )
+        self.sending = add_sending(ground.server_name, ground.database, ground.writer, parts, self.now)
         self.ephemera = parts.get(OutgoingEphemera)
         self.destinations = parts.get(Destinations)
         await self.sending.start()

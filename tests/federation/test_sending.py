@@ -6,7 +6,6 @@ from typing import Any
 from tests.federation.conftest import ServedPlace as Place
 from tests.server import UserClient
 
-from ranvier.federation.destinations import share_of
 from ranvier.store import sending
 
 BOB = "@bob:b.test"
@@ -155,26 +154,6 @@ async def test_what_a_server_refuses_as_a_whole_is_narrowed_down_and_the_rest_ar
     place.impatient()
     expected = [str(number) for number in range(20) if number != 7]
     await place.network.until(lambda: b.bodies() == expected)
-
-
-async def test_several_processes_share_the_destinations(place: Place):
-    names = [f"s{number}.test" for number in range(20)]
-    peers = [place.network.peer(name) for name in names]
-    await place.stop()
-    await place.start(is_mine=lambda share: share % 2 == 0)
-    alice = await place.server.register("alice")
-    room_id = await public_room(alice)
-    for name in names:
-        await place.member(room_id, f"@u:{name}")
-    await alice.send(room_id, "hello")
-    mine = [peer for peer in peers if share_of(peer.name) % 2 == 0]
-    assert 0 < len(mine) < 20
-    await place.network.until(lambda: all(peer.bodies() for peer in mine))
-    assert not [peer for peer in peers if peer not in mine and peer.attempts]
-    await place.stop()
-    # What the other process did not send yet, whoever takes its shares over sends.
-    await place.start()
-    await place.network.until(lambda: all(peer.bodies() for peer in peers))
 
 
 async def test_a_destination_that_is_up_to_date_has_no_row(place: Place):

@@ -23,8 +23,15 @@ TREE = Path(__file__).parents[2]
 KILLED, SURVIVED, UNTESTED = "killed", "survived", "no test gets there"
 PATIENCE_S = 240
 """A mutant that keeps the tests busy for longer runs in a circle, and counts as killed."""
+HISTORIES = "RANVIER_TEST_HISTORIES"
+"""Names how many histories of rooms the tests draw."""
 _RAISES_ONLY = "never_raises"
 """Tests whose failure would only say that something raised, which take most of the time."""
+
+
+def histories() -> str:
+    """How many histories the tests draw here: few at first, as most mutants fall at once."""
+    return os.environ.get(HISTORIES, "12")
 
 
 class Traced(NamedTuple):
@@ -37,7 +44,7 @@ class Traced(NamedTuple):
 
 def with_collected(tests: Sequence[str], use: Callable[["Collected"], None]) -> None:
     """Have pytest collect these files, and use what it found."""
-    os.environ["RANVIER_TEST_HISTORIES"] = "12"
+    os.environ[HISTORIES] = histories()
     # Nobody wants to see a failure, so none is made smaller.
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile(

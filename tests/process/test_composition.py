@@ -13,6 +13,7 @@ from tests.http.raw import RawConnection, request
 from tests.server import SERVER_NAME, Server, configuration, start_server
 
 from ranvier.bus.local import Bell, Ring
+from ranvier.main import postgres_start
 from ranvier.main.compose import compose
 from ranvier.main.databases import CannotStart
 from ranvier.main.parts import Parts
@@ -171,7 +172,8 @@ async def test_a_postgresql_database_with_another_locale_is_refused_with_a_cure(
         await compose(configuration(tmp_path, database={"name": "asyncpg", "args": args}))
 
 
-async def test_a_postgresql_that_does_not_run_is_named(tmp_path: Path):
+async def test_a_postgresql_that_does_not_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(postgres_start, "WAIT_SECONDS", 0.5)
     args = {"database": "ranvier", "user": "postgres", "host": str(tmp_path)}
     with pytest.raises(CannotStart, match=r"database\.args"):
         await compose(configuration(tmp_path, database={"name": "asyncpg", "args": args}))

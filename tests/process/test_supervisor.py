@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -154,6 +156,38 @@ async def test_it_is_ready_once_all_its_processes_answer_behind_one_address(seve
         assert (await client.get("/health")).status == 200
     assert await several.stop() == 0
     assert several.told("stopped") == WORKERS + 1
+
+
+async def test_the_command_workers_shows_what_each_process_does_and_costs(several: Several):
+    await asyncio.sleep(2)
+    shown = await _workers(several, "--json")
+    listed = sorted(json.loads(shown), key=lambda one: one["instance"])
+    assert [one["instance"] for one in listed] == ["main-1", "main-2", "main-3"]
+    assert {one["pid"] for one in listed} == set(several.pids)
+    for one in listed:
+        assert one["alive"] and one["silent_s"] < 3
+        assert set(one["roles"]) >= {"clients", "federation", "sending", "background"}
+        assert 10_000_000 < one["memory"] < 1_000_000_000
+        assert 0 <= one["cpu"] < 2 and one["lag_ms"] >= 0
+    victim = several.pids[0]
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(6)
+        lines = (await _workers(several)).splitlines()
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    assert lines[0].split()[:3] == ["process", "where", "roles"]
+    [stopped] = [line for line in lines if f":{victim} " in line]
+    assert "silent for" in stopped
+    assert all(" MB " in line and " all " in line for line in lines[1:] if line != stopped)
+
+
+async def _workers(several: Several, *options: str) -> str:
+    command = [sys.executable, "-m", "ranvier", "workers", "-c", str(several.config), *options]
+    running = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    shown, _ = await running.communicate()
+    assert running.returncode == 0
+    return shown.decode()
 
 
 async def test_who_is_killed_is_started_again_while_the_others_answer(several: Several, alice: UserClient):

@@ -132,6 +132,28 @@ def test_a_public_key_of_a_wrong_length_verifies_nothing() -> None:
     assert signing.verify(KEY.public, b"", KEY.sign(b""))
 
 
+def test_a_signature_has_one_form() -> None:
+    order = 2**252 + 27742317777372353535851937790883648493
+    signature = unpadded_base64.decode(KEY.sign(b"text"))
+    assert signing.verify(KEY.public, b"text", unpadded_base64.encode(signature))
+    other = int.from_bytes(signature[32:], "little") + order
+    changed = signature[:32] + other.to_bytes(32, "little")
+    assert not signing.verify(KEY.public, b"text", unpadded_base64.encode(changed))
+
+
+@pytest.mark.parametrize("point", ["01" + "00" * 31, "ec" + "ff" * 30 + "7f", "00" * 32, "00" * 31 + "80",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "01" + "00" * 30 + "80", "ed" + "ff" * 30 + "7f", "ee" + "ff" * 30 + "7f"])  # fmt: skip
+def test_a_key_of_small_order_or_not_in_its_one_form_signs_nothing(point: str) -> None:
+    key = bytes.fromhex(point)
+    # Where such keys count, these sign any text, or one of eight.
+    for commitment in (key, b"\x01" + bytes(31)):
+        for text in range(16):
+            signature = unpadded_base64.encode(commitment + bytes(32))
+            assert not signing.verify(key, bytes([text]), signature)
+
+
 def test_a_changed_event_no_longer_matches_its_hash() -> None:
     pdu = {"content": {"body": "a"}, "type": "m.room.message"}
     pdu["hashes"] = {"sha256": unpadded_base64.encode(signing.content_hash(pdu))}

@@ -10,6 +10,7 @@ from tests.server import Server
 from ranvier.protocol.events import Event
 from ranvier.protocol.refusal import Refusal
 from ranvier.rooms.completing import Completing
+from ranvier.rooms.heads import RECENT
 from ranvier.rooms.outliers import Outliers
 from ranvier.rooms.servers import Servers
 from ranvier.store.events import Judgement
@@ -92,9 +93,16 @@ async def test_a_room_knows_whose_servers_are_in_it_and_were(server: Server) -> 
     await receiver.receive(carol, text, leave)
     assert await servers.in_room(room) == {"one.example", server.server_name}
     with_carol = {"one.example", "two.example", server.server_name}
-    assert await servers.at(room, await receiver.kept(text.event_id)) == with_carol
-    assert await servers.at(room, await receiver.kept(leave.event_id)) == with_carol
-    assert await servers.at(room, await receiver.kept(carol.event_id)) == with_carol - {"two.example"}
+
+    async def check() -> None:
+        assert await servers.at(room, await receiver.kept(text.event_id)) == with_carol
+        assert await servers.at(room, await receiver.kept(leave.event_id)) == with_carol
+        assert await servers.at(room, await receiver.kept(carol.event_id)) == with_carol - {"two.example"}
+
+    await check()
+    # The same once it is no longer among what a room has at hand.
+    await receiver.receive(*(history.text(ALICE, f"later {number}") for number in range(RECENT)))
+    await check()
 
 
 class Partial:

@@ -3,9 +3,7 @@
 Source: Client-Server API, "Account deactivation".
 """
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable
 
 from ranvier.accounts.sessions import end_all
@@ -20,25 +18,26 @@ from ranvier.store import (
     profiles,
     threepids,
 )
-from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.database import Database, Entry, Fence, Transaction
+from ranvier.store.errands import Errands
 from ranvier.store.log import EVERYONE, Kind
+from ranvier.store.shares import Shares
 from ranvier.store.writer import Writer
 
-_log = logging.getLogger("ranvier.accounts")
 LeaveRoom = Callable[[str, str], Awaitable[object]]
 
 
 class Closing:
     """Deactivates accounts. `leave_room` takes a user out of a room, or refuses an invite to it.
 
-    Leaving all rooms may take long; it is noted in the store, and goes on after a restart.
+    Leaving all rooms may take long; it is noted in the store, and goes on after a restart, or in another process.
     """
 
-    def __init__(self, database: Database, writer: Writer, leave_room: LeaveRoom) -> None:
+    def __init__(self, database: Database, writer: Writer, leave_room: LeaveRoom, shares: Shares) -> None:
         self._database = database
         self._writer = writer
         self._leave_room = leave_room
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._errands = Errands(shares, lambda: accounts.departures(database), self._leave)
 
     async def close(self, user_id: str, *, erase: bool) -> None:
         """Deactivate: no login, no devices, no keys, no addresses, no data; `erase` takes profile and backups too.
@@ -60,37 +59,28 @@ class Closing:
             transaction.announce(Entry(Kind.PROFILE, EVERYONE, user_id))
 
         await self._writer.run(write)
-        self._depart(user_id)
+        self._errands.note(user_id)
 
-    def _depart(self, user_id: str) -> None:
-        task = asyncio.create_task(self._leave(user_id), name="leaving all rooms")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    async def _leave(self, user_id: str, fence: Fence) -> None:
+        for room_id in await accounts.rooms_to_leave(self._database, user_id):
+            # A room that lets nobody go keeps no other from being left.
+            with contextlib.suppress(Refusal):
+                await self._leave_room(user_id, room_id)
 
-    async def _leave(self, user_id: str) -> None:
-        try:
-            for room_id in await accounts.rooms_to_leave(self._database, user_id):
-                # A room that lets nobody go keeps no other from being left.
-                with contextlib.suppress(Refusal):
-                    await self._leave_room(user_id, room_id)
-        except Exception:
-            # It stays noted, and is tried again at the next start.
-            _log.exception("a deactivated user could not leave all rooms", extra={"user_id": user_id})
-            return
-        await self._writer.run(lambda transaction: accounts.finish_departure(transaction, user_id))
+        async def finish(transaction: Transaction) -> None:
+            transaction.fence(fence)
+            await accounts.finish_departure(transaction, user_id)
+
+        await self._writer.run(finish)
 
     async def start(self) -> None:
         """Go on with what a former run did not finish."""
-        for user_id in await accounts.departures(self._database):
-            self._depart(user_id)
+        await self._errands.start()
 
     async def stop(self) -> None:
-        """Leave the rest for the next run."""
-        for task in list(self._leaving):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        """Leave the rest to others, or for the next run."""
+        await self._errands.stop()
 
     async def until_left(self) -> None:
-        """Wait until all whose accounts were closed have left their rooms."""
-        await asyncio.gather(*self._leaving)
+        """Wait until all whose accounts were closed here have left their rooms."""
+        await self._errands.until_done()

@@ -48,9 +48,11 @@ class Succession:
         """Who came into a room's successor, or was there already when the old room pointed to it."""
         moves: dict[tuple[str, str, str], None] = {}
         for user_id, new in [(one.audience, one.ref) for one in entries if one.kind == Kind.MEMBERSHIP]:
+            old = await self._predecessor(new)
+            if old is None or await self._successor(old) != new:
+                continue
             standing = await rooms_store.membership(self._database, user_id, new)
-            old = await self._predecessor(new) if standing and standing.membership == "join" else None
-            if old is not None and await self._successor(old) == new:
+            if standing is not None and standing.membership == "join":
                 moves[user_id, old, new] = None
         for kept in await events_of(self._database, self._events, entries):
             if kept.event.type == _TOMBSTONE and kept.event.state_key == "":

@@ -61,10 +61,10 @@ class UserDirectory:
         self._events = events
         self._following = following
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Keep the directory up from now on."""
         if self._rules.enabled:
-            self._following.start()
+            await self._following.start()
 
     async def stop(self) -> None:
         """The directory is kept up no more."""

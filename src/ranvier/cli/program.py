@@ -13,6 +13,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "config": "ranvier.cli.configuration:show_config",
     "register": "ranvier.cli.register:register",
     "keys": "ranvier.cli.keys:keys",
+    "workers": "ranvier.cli.workers:workers",
     "federation": "ranvier.cli.federation:federation",
 }
 

@@ -240,13 +240,15 @@ DATABASE = Section(
                                     "cp_min",
                                     Integer(1, 1000),
                                     2,
-                                    "PostgreSQL: connections that each process keeps open.",
+                                    "PostgreSQL: connections that each process keeps open once they "
+                                    "were needed; those beyond are closed after a minute or two.",
                                 ),
                                 Key(
                                     "cp_max",
                                     Integer(1, 1000),
                                     10,
-                                    "PostgreSQL: connections that each process opens at most.",
+                                    "PostgreSQL: connections that each process opens at most. With "
+                                    "4 or more, one of them is for commits alone.",
                                 ),
                                 Key(
                                     "sslmode",

@@ -13,6 +13,7 @@ from ranvier.store import rooms as rooms_store
 from ranvier.store import sending as sending_store
 from ranvier.store.database import Database
 from ranvier.store.events import StoredEvent
+from ranvier.store.log import room_audience
 
 _NAMED: Final = 50_000
 """Rooms whose id is remembered by their number."""
@@ -39,6 +40,9 @@ class Audiences:
 
     async def room(self, nid: int) -> Room | None:
         """The room of that number."""
+        at_hand = self._heads.in_use(room_audience(nid))
+        if at_hand is not None:
+            return at_hand
         room_id = self._ids.get(nid)
         if room_id is None:
             row = await rooms_store.by_nid(self._database, nid)
@@ -47,7 +51,7 @@ class Audiences:
             room_id = self._ids[nid] = row.room_id
             if len(self._ids) > _NAMED:
                 self._ids.popitem(last=False)
-        return self._heads.at_hand(room_id) or await self._heads.get(room_id)
+        return await self._heads.get(room_id)
 
     async def of_event(self, room: Room, kept: StoredEvent) -> set[str]:
         """The servers that an event of the live timeline is sent to: those in the room before it.
@@ -93,6 +97,8 @@ class Audiences:
     async def new_to(self, user_id: str, room: Room) -> set[str]:
         """The servers in a room that share no other one with a user who just joined it."""
         found = await self.of_room(room)
+        if not found:
+            return found
         for nid in await device_lists_store.read_own_rooms(self._database, user_id):
             if not found:
                 break

@@ -6,28 +6,21 @@ that it reached.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
-from zlib import crc32
 
 from ranvier.federation.edus import Edu
 from ranvier.rooms.receipts import Receipt
 from ranvier.store.events import StoredEvent
 from ranvier.store.sending import Lag
+from ranvier.store.shares import Shares
 
-SHARES: Final = 16
-"""Parts of all destinations; one process sends to a part at a time."""
 _QUEUED: Final = 200
 """Things of one kind that are queued for a destination; more make it fall behind."""
 _EPHEMERA: Final = 500
 _REMEMBERED: Final = 5_000
 """Destinations that are remembered though they lack nothing."""
-
-
-def share_of(destination: str) -> int:
-    """The part of all destinations that this one belongs to."""
-    return crc32(destination.encode()) % SHARES
 
 
 class Queued(NamedTuple):
@@ -74,7 +67,7 @@ class Destination:
     """
 
     name: str
-    share: int
+    portion: int
     done: int = 0
     done_ts: int = 0
     behind: bool = False
@@ -197,34 +190,41 @@ class Destination:
 class Destinations:
     """All destinations that are sent to from this process, or lately were.
 
-    `is_mine` says whether this process sends to the destinations of a share.
+    Of all the portions of destinations those are `open` that this process holds, and knows everything of that was
+    there before it did.
     """
 
-    def __init__(self, is_mine: Callable[[int], bool] = lambda share: True) -> None:
-        self._is_mine = is_mine
+    def __init__(self, shares: Shares) -> None:
+        self.shares = shares
+        self.open: set[int] = set()
         self._by_name: dict[str, Destination] = {}
         self._wake: Callable[[Destination, float], None] = lambda destination, linger: None
 
     def __iter__(self) -> Iterator[Destination]:
         return iter(list(self._by_name.values()))
 
-    @property
-    def shares(self) -> list[int]:
-        """The shares that this process sends to."""
-        return [share for share in range(SHARES) if self._is_mine(share)]
-
     def find(self, name: str) -> Destination | None:
         """The destination, if it is remembered."""
         return self._by_name.get(name)
 
-    def mine(self, names: Iterable[str]) -> Iterator[Destination]:
-        """Those of the destinations that this process sends to."""
+    def of(self, portions: Collection[int]) -> list[Destination]:
+        """The destinations of some portions that are remembered."""
+        return [destination for destination in self._by_name.values() if destination.portion in portions]
+
+    def mine(self, names: Iterable[str], portions: Collection[int] | None = None) -> Iterator[Destination]:
+        """Those of the destinations that this process sends to; or those of some portions."""
+        wanted = self.open if portions is None else portions
         for name in names:
             found = self._by_name.get(name)
-            if found is None and self._is_mine(share_of(name)):
-                found = self._add(name)
             if found is not None:
-                yield found
+                if found.portion in wanted:
+                    yield found
+            elif (portion := self.shares.portion_of(name)) in wanted:
+                yield self._add(name, portion)
+
+    def may_send(self, destination: Destination) -> bool:
+        """Whether something may be sent to it from this process, now."""
+        return destination.portion in self.open and self.shares.has(destination.portion)
 
     def when_woken(self, call: Callable[[Destination, float], None]) -> None:
         """Call this with each destination that got something to be sent, and the seconds that it may wait."""
@@ -234,10 +234,16 @@ class Destinations:
         """Something is queued for it; it may wait for so many seconds for more."""
         self._wake(destination, linger)
 
-    def _add(self, name: str) -> Destination:
+    def close(self, portions: Collection[int]) -> None:
+        """Other processes send to these from now on."""
+        self.open.difference_update(portions)
+        for destination in self.of(portions):
+            del self._by_name[destination.name]
+
+    def _add(self, name: str, portion: int) -> Destination:
         if len(self._by_name) >= _REMEMBERED and len(self._by_name) % 500 == 0:
             self._forget()
-        made = self._by_name[name] = Destination(name, share_of(name))
+        made = self._by_name[name] = Destination(name, portion)
         return made
 
     def _forget(self) -> None:

@@ -57,6 +57,8 @@ class Gaps:
 
     async def newest(self, room: Room, below: int) -> Gap | None:
         """The gap nearest to the present whose later side is at this depth or before."""
+        if not room.has_gaps:
+            return None
         found = await store.newest(self._database, room.nid, below, 1)
         return found[0] if found else None
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ranvier.protocol.events import Event
 from ranvier.protocol.identifiers import server_name_of
 from ranvier.rooms.events import Events
-from ranvier.rooms.heads import MEMBER
+from ranvier.rooms.heads import MEMBER, TimelineItem
 from ranvier.store import sending as store
 from ranvier.store import state as state_store
 from ranvier.store.database import Database
@@ -41,12 +41,17 @@ class LocalEvents:
             and self.server_name in (event.pdu.get("signatures") or {})
         )
 
-    async def enters(self, kept: StoredEvent) -> bool:
-        """Whether by this membership event a user of this server is joined to the room who was not before."""
+    async def enters(self, kept: StoredEvent, item: TimelineItem | None) -> bool:
+        """Whether by this membership event a user of this server is joined to the room who was not before.
+
+        `item` is its place in the timeline, where that is at hand.
+        """
         event = kept.event
         user_id = event.state_key or ""
         if event.content.get("membership") != "join" or not self.is_own(user_id):
             return False
+        if item is not None and not item.tangled:
+            return item.replaced is None or item.replaced.event.content.get("membership") != "join"
         root = Root(kept.state_line, kept.state_version)
         found = await state_store.keys_at(self._database, root, [(MEMBER, user_id)])
         before = await self._events.by_nids(list(found.values()))

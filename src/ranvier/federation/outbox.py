@@ -6,7 +6,7 @@ same id after a restart too, and another one never has it.
 
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import Any, Final
@@ -53,9 +53,10 @@ class Outbox:
         self._epoch = secrets.token_hex(8)
         self._moment = 0
 
-    async def find_waiting(self, destinations: Destinations) -> None:
-        """Note for which destinations messages to devices wait from before."""
-        for destination in destinations.mine(await outgoing_to_device.destinations(self._database)):
+    async def find_waiting(self, destinations: Destinations, portions: Collection[int]) -> None:
+        """Note for which destinations of some portions messages to devices wait from before."""
+        names = await outgoing_to_device.destinations(self._database)
+        for destination in destinations.mine(names, portions):
             destination.to_device = True
 
     async def next(self, destination: Destination, routed: Callable[[], int]) -> Transaction | None:

@@ -4,7 +4,6 @@ Source: MSC3902.
 """
 
 import asyncio
-import contextlib
 import logging
 from typing import Final
 
@@ -14,6 +13,9 @@ from ranvier.rooms.completing import Completing
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import Heads, Room
 from ranvier.rooms.servers import Servers
+from ranvier.store.database import Fence
+from ranvier.store.errands import Errands
+from ranvier.store.shares import Shares
 
 _FIRST_PAUSE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 600.0
@@ -34,6 +36,7 @@ class Resyncing:
         servers: Servers,
         fetching: Fetching,
         completing: Completing,
+        shares: Shares,
     ) -> None:
         self._server_name = server_name
         self._heads = heads
@@ -41,37 +44,29 @@ class Resyncing:
         self._servers = servers
         self._fetching = fetching
         self._completing = completing
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._errands = Errands(shares, completing.incomplete, self._run)
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def start(self) -> None:
         """Go on with what is not complete."""
-        for room_id in await self._completing.incomplete():
-            room = await self._heads.get(room_id)
-            if room is not None:
-                self.begin(room)
+        await self._errands.start()
 
     async def stop(self) -> None:
-        """Leave the rest for the next start."""
-        for task in list(self._tasks.values()):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        """Leave the rest to others, or for the next start."""
+        await self._errands.stop()
 
     def begin(self, room: Room) -> None:
-        """Fetch what the room lacks."""
-        if room.nid not in self._tasks:
-            task = asyncio.create_task(self._run(room), name=f"rest of {room.room_id}")
-            self._tasks[room.nid] = task
-            task.add_done_callback(lambda _: self._tasks.pop(room.nid, None))
+        """Fetch what the room lacks, in this process or in another."""
+        self._errands.note(room.room_id)
 
-    async def _run(self, room: Room) -> None:
+    async def _run(self, room_id: str, fence: Fence) -> None:
+        room = await self._heads.get(room_id)
         pause = _FIRST_PAUSE_S
-        while not await self._try_all(room):
+        while room is not None and not await self._try_all(room, fence):
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    async def _try_all(self, room: Room) -> bool:
+    async def _try_all(self, room: Room, fence: Fence) -> bool:
         """Whether nothing is lacking any more, as one of the room's servers gave the rest."""
         partial = await self._completing.standing(room)
         if partial is None:
@@ -82,7 +77,7 @@ class Resyncing:
             try:
                 async with self._turns:
                     state, chain = await self._fetching.state_before_join(room, join, server)
-                    await self._completing.complete(room, state, chain)
+                    await self._completing.complete(room, state, chain, fence)
             except RemoteFailure as failure:
                 about = {"room_id": room.room_id, "why": str(failure)}
                 _log.info("the rest of a room was not given", extra=about)

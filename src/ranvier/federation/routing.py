@@ -4,8 +4,9 @@ A destination that fell behind gets nothing queued; it finds everything in the l
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -44,12 +45,25 @@ class Feed:
         """The newest position."""
         return self._tail.tip
 
+    async def check(self) -> None:
+        """Raises if the table can't be read."""
+        await log.read_tip(self._database)
+
     async def after(self, position: int) -> tuple[Sequence[Entry], int]:
         """Entries after a position, and the position up to which these are all."""
         until = min(self._tail.tip, position + _ENTRIES)
         if self._tail.reaches(position):
             return self._tail.between(position, until), until
         return await log.read_all(self._database, position, until), until
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """A part of the log that some portions did not hear of: after `position`, up to `until`."""
+
+    position: int
+    until: int
+    portions: set[int]
 
 
 class Routing:
@@ -72,11 +86,34 @@ class Routing:
         self._now = now
         self._looked_at: Callable[[int], None] = lambda received_ts: None
         self._told: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._again: deque[_Stretch] = deque()
+        self._portions: Collection[int] | None = None
         self.position = 0
 
     def when_looked_at(self, call: Callable[[int], None]) -> None:
         """Call this with the time (ms since the epoch) at which each event that was routed had come."""
         self._looked_at = call
+
+    @property
+    def at(self) -> int:
+        """The position before the entry that is looked at, or comes next."""
+        return self._again[0].position if self._again else self.position
+
+    def begin_at_tip(self) -> None:
+        """Follow what comes from now on; what lies before is to be looked at again for portions that lack it."""
+        self.position = self._feed.tip
+
+    def look_again(self, lacking: Mapping[int, int]) -> None:
+        """Let what lies before `position` be looked at for portions that know it up to positions of their own."""
+        begins = sorted({position for position in lacking.values() if position < self.position})
+        for begin, end in zip(begins, [*begins[1:], self.position], strict=False):
+            portions = {portion for portion, position in lacking.items() if position <= begin}
+            self._again.append(_Stretch(begin, end, portions))
+
+    def forget(self, portions: Collection[int]) -> None:
+        """Another process looks at the log for these portions."""
+        for stretch in self._again:
+            stretch.portions.difference_update(portions)
 
     async def follow(self) -> None:
         """Look at everything up to the log's tip."""
@@ -87,9 +124,30 @@ class Routing:
                 self.position = entry.position
             self.position = until
 
-    def skip(self) -> None:
-        """Leave out an entry that can't be looked at."""
-        self.position += 1
+    async def follow_again(self) -> None:
+        """Look at all that is to be looked at again."""
+        try:
+            while self._again:
+                stretch = self._again[0]
+                self._portions = stretch.portions
+                while stretch.portions and stretch.position < stretch.until:
+                    entries, until = await self._feed.after(stretch.position)
+                    for entry in entries:
+                        if entry.position <= stretch.until:
+                            await self._look_at(entry)
+                            stretch.position = entry.position
+                    stretch.position = min(until, stretch.until)
+                self._again.popleft()
+        finally:
+            self._portions = None
+
+    async def skip(self) -> None:
+        """Leave out an entry that can't be looked at; raises, and leaves it, if the log itself can't be read now."""
+        await self._feed.check()
+        if self._again:
+            self._again[0].position += 1
+        else:
+            self.position += 1
 
     async def _look_at(self, entry: Entry) -> None:
         if entry.kind == Kind.EVENT:
@@ -102,7 +160,7 @@ class Routing:
             # The entries that rooms have of the same change are for those who catch up.
             await self._devices(entry)
         elif entry.kind == Kind.OUTGOING_TO_DEVICE:
-            for destination in self._destinations.mine([entry.audience[1:]]):
+            for destination in self._destinations.mine([entry.audience[1:]], self._portions):
                 destination.to_device = True
                 self._destinations.wake(destination)
 
@@ -127,7 +185,7 @@ class Routing:
                 destination.add_pdu(entry.position, kept, now)
                 self._destinations.wake(destination)
         self._looked_at(kept.received_ts)
-        if kept.event.type == MEMBER and await self._local_events.enters(kept):
+        if kept.event.type == MEMBER and await self._local_events.enters(kept, item):
             await self._newcomer(entry.position, kept.event.state_key or "", room)
 
     async def _newcomer(self, position: int, user_id: str, room: Room) -> None:
@@ -185,7 +243,7 @@ class Routing:
 
     async def _each(self, names: Collection[str]) -> AsyncIterator[Destination]:
         """The destinations of this process among these; others get their turn between many."""
-        for number, destination in enumerate(self._destinations.mine(names), 1):
+        for number, destination in enumerate(self._destinations.mine(names, self._portions), 1):
             yield destination
             if number % _FAN_OUT == 0:
                 await asyncio.sleep(0)

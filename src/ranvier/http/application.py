@@ -28,6 +28,7 @@ from ranvier.http.request import Headers, Request
 from ranvier.http.response import Response
 from ranvier.http.router import Route, Router
 from ranvier.protocol.refusal import Refusal
+from ranvier.store.database import Unavailable
 from ranvier.store.writer import Busy
 
 CURRENT: contextvars.ContextVar[Request | None] = contextvars.ContextVar("request", default=None)
@@ -38,6 +39,9 @@ GONE = 499
 _SLOW_SECONDS = 1.0
 """An answer that took longer is logged, unless its request asked to wait."""
 _BUSY_SECONDS = 2.0
+_UNAVAILABLE = Refusal(
+    "M_UNKNOWN", "The database does not answer; please try again.", status=503, retry_after_ms=2000
+)
 
 _log = logging.getLogger("ranvier.http")
 
@@ -240,6 +244,9 @@ def _response_to(error: Exception, request: Request) -> Response:
         return response_of(error)
     if isinstance(error, Busy):
         return response_of(too_soon(_BUSY_SECONDS))
+    if isinstance(error, Unavailable):
+        _log.warning("a request was refused", extra={"why": str(error), "path": _shown(request)})
+        return response_of(_UNAVAILABLE)
     _log.error("a request failed", exc_info=error, extra={"method": request.method, "path": _shown(request)})
     body = {"errcode": "M_UNKNOWN", "error": f"The server failed; its log says more under {request.id}."}
     return Response(500, orjson.dumps(body))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
@@ -17,6 +18,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _QUERY_FIELDS = 100
 """Fields of a query string that are read at most."""
+_OFTEN = 1000
+"""Characters of a field whose decoded form is kept."""
 _VALUES = 50_000
 """Values that JSON of any length may hold at most; longer than that it may hold one for each `_BYTES_A_VALUE`."""
 _BYTES_A_VALUE = 64
@@ -42,7 +45,15 @@ def _parse_query(query: bytes) -> dict[str, list[str]]:
 
 def _unquote(text: str) -> str:
     # Most fields of a sync need no decoding, and sync is most of what comes in.
-    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
+    if "%" not in text and "+" not in text:
+        return text
+    # A client's filter returns with each of its requests; what is longer is not kept.
+    return _unquote_often(text) if len(text) <= _OFTEN else unquote_plus(text, errors="strict")
+
+
+@lru_cache(maxsize=1024)
+def _unquote_often(text: str) -> str:
+    return unquote_plus(text, errors="strict")
 
 
 class Request:

@@ -25,18 +25,19 @@ from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.succession import Succession
 from ranvier.accounts.tokens import TokenLifetimes, Tokens
 from ranvier.accounts.user_directory import UserDirectory, UserDirectoryRules
-from ranvier.config import Config
+from ranvier.config import Config, Role
 from ranvier.federation.memberships import FederatedMemberships
 from ranvier.federation.profiles import RemoteProfiles
 from ranvier.http.limits import Limits
 from ranvier.main.parts import Parts
 from ranvier.remote.client import FederationClient
 from ranvier.rooms.events import Events
-from ranvier.rooms.following import Following
+from ranvier.rooms.following import GATHERING_S, Following
 from ranvier.rooms.heads import Heads
 from ranvier.rooms.membership import Memberships
 from ranvier.rooms.preferences import Preferences
 from ranvier.store.database import Database
+from ranvier.store.shares import Leases
 from ranvier.store.writer import Writer
 
 
@@ -77,7 +78,8 @@ def add_accounts(
     parts.add(Moderation(config.server.name, database, writer))
     parts.add(AccountDatas(database, writer, parts.get(Preferences).push_rules_json))
     _add_followers(config, database, writer, parts)
-    parts.add(Closing(database, writer, parts.get(FederatedMemberships).leave))
+    shares = parts.get(Leases).queue("departures", Role.BACKGROUND, 1)
+    parts.add(Closing(database, writer, parts.get(FederatedMemberships).leave, shares))
     profile_rules = ProfileRules(
         config.server.name,
         config.registration.users_set_displayname,
@@ -101,11 +103,13 @@ def _add_followers(config: Config, database: Database, writer: Writer, parts: Pa
     )
     events = parts.get(Events)
     words = DirectoryWords(server_name, database, parts.get(Heads), events)
-    directory = parts.add(UserDirectory(rules, database, events, Following(words, database, writer)))
+    shares = parts.get(Leases).queue("user directory", Role.BACKGROUND, 1)
+    following = Following(words, database, writer, shares, gathering=GATHERING_S)
+    directory = parts.add(UserDirectory(rules, database, events, following))
     parts.bell.listen(directory.hear)
-    succession = parts.add(
-        Following(Succession(server_name, database, parts.get(Heads), events), database, writer)
-    )
+    shares = parts.get(Leases).queue("succession", Role.BACKGROUND, 1)
+    moving = Succession(server_name, database, parts.get(Heads), events)
+    succession = parts.add(Following(moving, database, writer, shares))
     parts.bell.listen(succession.hear)
 
 

@@ -41,6 +41,7 @@ from ranvier.store import log
 from ranvier.store.database import Database
 from ranvier.store.log import Tail
 from ranvier.store.neighbours import Neighbours
+from ranvier.store.shares import TOPIC, Leases
 from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
@@ -188,6 +189,10 @@ def _build(
         )
     )
 
+    # queues that processes share
+    leases = parts.add(Leases(ground.neighbours, ground.database, ground.channel.publish))
+    ground.channel.subscribe(TOPIC, leases.hear)
+
     # remote
     federation, keys = config.federation, config.server_keys
     own = own_keys(keys, ground.signing_keys, ground.retired_keys, now)
@@ -209,7 +214,8 @@ def _build(
 
     delays = DelayRules(config.rooms.longest_event_delay, partial(limits.count, "message"))
     sending, memberships = parts.get(Sending), parts.get(Memberships)
-    parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, now))
+    shares = leases.queue("delayed events", Role.BACKGROUND, 1)
+    parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, shares, now))
 
     # federation
     add_inbound(ground.signing_keys[0], ground.database, ground.writer, parts, now)
@@ -221,9 +227,9 @@ def _build(
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)
 
     # what nobody asks for
-    if Role.BACKGROUND in roles:
-        rules = HousekeepingRules(config.rooms.redaction_retention_period)
-        parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, now))
+    rules = HousekeepingRules(config.rooms.redaction_retention_period)
+    shares = leases.queue("housekeeping", Role.BACKGROUND, 1)
+    parts.add(Housekeeping(rules, ground.database, ground.writer, ground.log, shares, now))
 
     address = config.processes.main_address
     if address is not None:

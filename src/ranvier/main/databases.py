@@ -25,10 +25,10 @@ async def open_database(where: SqliteStore | PostgresStore, *, waits: bool = Fal
 
     With `waits`, a database that is empty is another process's to found, and this one waits for it.
     """
-    database = _open_sqlite(where) if isinstance(where, SqliteStore) else await _open_postgres(where)
+    if waits:
+        await _until_founded(where)
+    database = await connect(where)
     try:
-        if waits:
-            await _until_founded(database)
         await schema.upgrade(database)
     except schema.SchemaTooNew as error:
         await database.close()
@@ -39,17 +39,26 @@ async def open_database(where: SqliteStore | PostgresStore, *, waits: bool = Fal
     return database
 
 
-async def _until_founded(database: Database) -> None:
+async def connect(where: SqliteStore | PostgresStore) -> Database:
+    """Open it as it is, whatever its schema; raises `CannotStart`."""
+    return _open_sqlite(where) if isinstance(where, SqliteStore) else await _open_postgres(where)
+
+
+async def _until_founded(where: SqliteStore | PostgresStore) -> None:
     """Wait until the main process has made the tables, the server's name in them and its signing key."""
+    database = await connect(where)
     told = False
-    while not (
-        await schema.version_of(database)
-        and await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'")
-    ):
-        if not told:
-            _log.warning("the database is empty: waiting for the main process")
-            told = True
-        await asyncio.sleep(_FOUNDING_S)
+    try:
+        while not (
+            await schema.version_of(database)
+            and await database.fetch_value("SELECT 1 FROM meta WHERE name = 'server_name'")
+        ):
+            if not told:
+                _log.warning("the database is empty: waiting for the main process")
+                told = True
+            await asyncio.sleep(_FOUNDING_S)
+    finally:
+        await database.close()
 
 
 def _open_sqlite(where: SqliteStore) -> Database:
@@ -75,42 +84,9 @@ def connection_arguments(where: PostgresStore) -> dict[str, Any]:
 
 
 async def _open_postgres(where: PostgresStore) -> Database:
-    from ranvier.store.postgres import PostgresDatabase  # noqa: PLC0415 - with SQLite its driver is not needed
+    from ranvier.main.postgres_start import open_postgres  # noqa: PLC0415 - with SQLite its driver is not needed
 
-    try:
-        database = await PostgresDatabase.connect(
-            least=where.min_connections, most=where.max_connections, **connection_arguments(where)
-        )
-    except Exception as error:
-        raise CannotStart(
-            f"The PostgreSQL database {where.database!r} can't be opened: {error}. "
-            "Check `database.args` in the configuration, and that PostgreSQL runs."
-        ) from error
-    try:
-        await _check_encoding(database, where)
-    except BaseException:
-        await database.close()
-        raise
-    return database
-
-
-async def _check_encoding(database: Database, where: PostgresStore) -> None:
-    row = await database.fetch_row(
-        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
-        "WHERE datname = current_database()"
-    )
-    assert row is not None
-    cure = (
-        f"Make a new one: createdb --encoding=UTF8 --locale=C --template=template0 "
-        f"--owner={where.user or 'USER'} {where.database}"
-    )
-    if row[0] != "UTF8":
-        raise CannotStart(f"The database {where.database!r} has the encoding {row[0]} and needs UTF8. {cure}")
-    if not where.allow_unsafe_locale and (row[1] not in ("C", "POSIX") or row[2] not in ("C", "POSIX")):
-        raise CannotStart(
-            f"The database {where.database!r} has the locale {row[1]}/{row[2]} and needs C: another one can change "
-            f"the order of its indexes with an update of the system. {cure}"
-        )
+    return await open_postgres(where)
 
 
 async def claim(database: Database, server_name: str) -> None:

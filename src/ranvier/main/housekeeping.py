@@ -1,25 +1,23 @@
 """What has to be done now and then so that the database does not grow without end.
 
-One process does it for all: whoever holds the lease, which ends when the next round is due. Should a round take
-longer, a second process may help: every slice takes what is there.
+One process does it for all; every slice takes what is there, so another one may go on at any time.
 """
 
 import asyncio
 import contextlib
 import logging
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
 from ranvier.store import delayed_events, inbox, trimming
 from ranvier.store.database import Database, Transaction
+from ranvier.store.shares import Shares
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
 
 ROUND_MS: Final = 10 * 60_000
 """Between two rounds."""
-_JOB: Final = "housekeeping"
 _PAUSE_SECONDS: Final = 0.02
 """Between two slices, so that requests go first."""
 _DAY_MS: Final = 24 * 3_600_000
@@ -51,26 +49,43 @@ class Housekeeping:
         database: Database,
         writer: Writer,
         log: LogView,
+        shares: Shares,
         now: Callable[[], int],
     ) -> None:
         self._rules = rules
         self._database = database
         self._writer = writer
         self._log = log
+        self._shares = shares
         self._now = now
-        self._holder = secrets.token_hex(8)
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Go round from now on."""
-        self._task = asyncio.create_task(self._run(), name="housekeeping")
+    async def start(self) -> None:
+        """Go round from now on, if no other process does."""
+        await self._shares.begin(self)
 
     async def stop(self) -> None:
         """Go round no more; what was begun goes on in the next round."""
+        await self._shares.stop()
+
+    async def gain(self, portions: Collection[int]) -> None:
+        """It is this process that goes round."""
+        self._task = asyncio.create_task(self._run(), name="housekeeping")
+
+    async def leave(self, portions: Collection[int]) -> None:
+        """It is another process that goes round."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+            self._task = None
+
+    async def lose(self, portions: Collection[int]) -> None:
+        """Another process may go round already."""
+        await self.leave(portions)
+
+    def call(self, key: str) -> None:
+        """Rounds come by themselves."""
 
     async def _run(self) -> None:
         while True:
@@ -80,10 +95,9 @@ class Housekeeping:
                 _log.exception("housekeeping failed; it is tried again")
             await asyncio.sleep(ROUND_MS / 1000)
 
-    async def tidy(self) -> bool:
-        """One round; False if it is another process's."""
-        if not await self._writer.run(self._begin):
-            return False
+    async def tidy(self) -> None:
+        """One round."""
+        await self._writer.run(self._begin)
         now, rules = self._now(), self._rules
         await self._trim_log(now)
         await self._in_slices(trimming.trim_delivered)
@@ -94,14 +108,9 @@ class Housekeeping:
         if originals is not None:
             await self._in_slices(lambda t: trimming.drop_originals(t, now - originals))
         await self._database.forget_batches()
-        return True
 
-    async def _begin(self, transaction: Transaction) -> bool:
-        now = self._now()
-        if not await trimming.lease(transaction, _JOB, self._holder, now, now + ROUND_MS):
-            return False
-        await trimming.mark_log(transaction, now)
-        return True
+    async def _begin(self, transaction: Transaction) -> None:
+        await trimming.mark_log(transaction, self._now())
 
     async def _trim_log(self, now: int) -> None:
         rules = self._rules

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ranvier.config import Role
 from ranvier.encryption.received_to_device import ReceivedToDevice
 from ranvier.encryption.remote_lists import RemoteLists
 from ranvier.federation.afar import Afar
@@ -35,6 +36,7 @@ from ranvier.rooms.times import Times
 from ranvier.rooms.typing import Typing
 from ranvier.store.database import Database
 from ranvier.store.numbers import Counters
+from ranvier.store.shares import Leases
 from ranvier.store.writer import Writer
 
 
@@ -52,7 +54,8 @@ def add_inbound(
     fetching = parts.add(Fetching(database, heads, events, client, verifying))
     missing = parts.add(MissingEvents(own_name, parts.get(Receiving), outliers, servers, fetching))
     places = parts.get(Counters).by_name["inbox"]
-    consuming = parts.add(Consuming(database, writer, heads, missing, places, now))
+    shares = parts.get(Leases).queue("inbox", Role.FEDERATION)
+    consuming = parts.add(Consuming(database, writer, heads, missing, places, shares, now))
     checking = Checking(database, peer_rooms, verifying, afar)
     parts.add(Inbox(database, writer, checking, consuming, _received_edus(own_name, writer, parts, now), now))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ranvier.config import Role
 from ranvier.federation.admission import Admission
 from ranvier.federation.admitting import Admitting, Templates
 from ranvier.federation.afar import Afar
@@ -31,6 +32,7 @@ from ranvier.rooms.receiving import Receiving
 from ranvier.rooms.restrictions import Restrictions
 from ranvier.rooms.servers import Servers
 from ranvier.store.database import Database
+from ranvier.store.shares import Leases
 
 
 def add_memberships(signer: SigningKey, database: Database, parts: Parts, now: Callable[[], int]) -> None:
@@ -50,7 +52,8 @@ def add_memberships(signer: SigningKey, database: Database, parts: Parts, now: C
 
     # our users in others' rooms
     completing = parts.get(Completing)
-    resyncing = parts.add(Resyncing(own_name, heads, events, servers, parts.get(Fetching), completing))
+    fetching, shares = parts.get(Fetching), parts.get(Leases).queue("partial rooms", Role.FEDERATION)
+    resyncing = parts.add(Resyncing(own_name, heads, events, servers, fetching, completing, shares))
     joining = Joining(signer, client, verifying, founding, parts.get(MissingEvents), resyncing, now)
     inviting = Inviting(client, verifying, heads, appending, receiving)
     memberships = parts.add(FederatedMemberships(parts.get(Memberships), peer_rooms, joining, afar, inviting))

@@ -253,6 +253,7 @@ class Process:
         for listening in self.listenings:
             listening.stop_accepting()
         self.composition.ground.bell.close()
+        await self.composition.ground.neighbours.withdraw()
         for listening in self.listenings:
             if not await listening.drain(_DRAIN_SECONDS):
                 _log.warning("some requests were not answered in time")

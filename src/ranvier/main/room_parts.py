@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ranvier.config import Config
+from ranvier.config import Config, Role
 from ranvier.config.records import RoomNaming, Rooms
 from ranvier.main.parts import Parts
 from ranvier.protocol.globs import Glob
@@ -19,7 +19,7 @@ from ranvier.rooms.creation import Creation, RoomDefaults
 from ranvier.rooms.directory import Directory, DirectoryRules
 from ranvier.rooms.elsewhere import Elsewhere
 from ranvier.rooms.events import Events
-from ranvier.rooms.following import Following
+from ranvier.rooms.following import GATHERING_S, Following
 from ranvier.rooms.founding import Founding
 from ranvier.rooms.guests import Guests
 from ranvier.rooms.heads import Heads
@@ -56,6 +56,7 @@ from ranvier.rooms.verdicts import Verdicts
 from ranvier.rooms.visibility import Visibility
 from ranvier.store.database import Database
 from ranvier.store.numbers import Counters
+from ranvier.store.shares import Leases
 from ranvier.store.writer import Writer
 
 _CACHE_BYTES: Final = 128 * 1024 * 1024
@@ -89,7 +90,9 @@ def add_rooms(
     parts.add(Related(database, events, visibility, accesses, history))
     following = None
     if config.searching.messages:
-        following = Following(MessageIndex(database, events), database, writer)
+        shares = parts.get(Leases).queue("search", Role.BACKGROUND, 1)
+        index = MessageIndex(database, events)
+        following = Following(index, database, writer, shares, gathering=GATHERING_S)
     searching = parts.add(Searching(database, heads, events, visibility, user_rooms, following))
     parts.bell.listen(searching.hear)
     unread = parts.add(Unread(server_name, database, heads, preferences))

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
+from ranvier.config import Role
 from ranvier.federation.audiences import Audiences
 from ranvier.federation.catching_up import CatchingUp
 from ranvier.federation.destinations import Destinations, Transaction
@@ -29,6 +30,7 @@ from ranvier.rooms.receipts import Receipts
 from ranvier.rooms.servers import Servers
 from ranvier.rooms.typing import Typing
 from ranvier.store.database import Database
+from ranvier.store.shares import Leases
 from ranvier.store.writer import Writer
 
 
@@ -40,19 +42,15 @@ def add_sending(
     now: Callable[[], int],
     *,
     tells_device_names: bool = False,
-    is_mine: Callable[[int], bool] = lambda share: True,
     chance: Callable[[], float] = random.random,
 ) -> Sending:
-    """Build the sender.
-
-    `tells_device_names`: to other servers. `is_mine` says which shares of all destinations this process sends to.
-    """
+    """Build the sender; `tells_device_names`: to other servers."""
     back_off, receipts = parts.get(BackOff), parts.get(Receipts)
     local_events = LocalEvents(server_name, database, parts.get(Events))
     audiences = Audiences(
         server_name, database, parts.get(Heads), parts.get(Servers), parts.get(AllowedServers).allows
     )
-    destinations = parts.add(Destinations(is_mine))
+    destinations = parts.add(Destinations(parts.get(Leases).queue("destinations", Role.SENDING)))
     timelines = TimelinesMissed(database, audiences, local_events, receipts)
     catching_up = CatchingUp(database, audiences, local_events, receipts, timelines)
     outbox = Outbox(database, catching_up, DeviceUpdates(database, tells_names=tells_device_names), now)

@@ -10,7 +10,7 @@ from ranvier.media.files import Files, TooLarge
 from ranvier.protocol.identifiers import is_valid_server_name
 from ranvier.protocol.refusal import Refusal, not_found
 from ranvier.remote.client import FederationClient
-from ranvier.remote.content_repository import get_content
+from ranvier.remote.content_repository import BAD_PARAMETERS, get_content
 from ranvier.remote.downloads import Downloads
 from ranvier.remote.failure import RemoteFailure
 from ranvier.store import remote_media as store
@@ -117,11 +117,11 @@ def _filename(disposition: str | None) -> str | None:
         return None
     message = Message()
     message["Content-Disposition"] = " ".join(disposition.split())
-    name = message.get_filename()
-    if not name or "\0" in name:
-        return None
     try:
-        # What some encodings hold is no text.
+        name = message.get_filename()
+        if not name or "\0" in name:
+            return None
+        # What some encodings hold is no text, and neither are some encodings' names.
         return name if len(name.encode()) <= _NAME_BYTES else None
-    except UnicodeEncodeError:
+    except BAD_PARAMETERS:
         return None

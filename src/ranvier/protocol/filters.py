@@ -46,6 +46,9 @@ class TypePatterns:
         return f"TypePatterns({self.patterns!r})"
 
 
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events are wanted. None means that a property is not asked for; an empty list, that none will do.
@@ -90,15 +93,13 @@ class EventFilter:
         return (
             self.limit == 0
             or (self.types is not None and not self.types.patterns)
-            or any(
-                wanted is not None and not wanted
-                for wanted in (
-                    self.senders,
-                    self.rooms,
-                    self.rel_types,
-                    self.related_by_senders,
-                    self.related_by_rel_types,
-                )
+            or _NOTHING
+            in (
+                self.senders,
+                self.rooms,
+                self.rel_types,
+                self.related_by_senders,
+                self.related_by_rel_types,
             )
         )
 

@@ -15,6 +15,9 @@ _MAX_HEADS: Final = 64 * 1024
 """Bytes before the media itself: the first part, and the headers of the second."""
 _MAX_BOUNDARY: Final = 200
 
+BAD_PARAMETERS: Final = (ValueError, TypeError, LookupError)
+"""What Python's `email` raises for a header's parameters that it can't put together."""
+
 
 class RemoteContent(NamedTuple):
     """Media as it comes; whoever reads `pieces` bounds what is read. What the headers say is not checked."""
@@ -115,7 +118,10 @@ async def _second_part(destination: str, opened: Opened) -> tuple[dict[str, str]
     """Headers and body of the second part; the first one is JSON that says nothing yet."""
     kind = Message()
     kind["content-type"] = opened.headers.get("content-type", "")[:1000]
-    boundary = kind.get_param("boundary")
+    try:
+        boundary = kind.get_param("boundary")
+    except BAD_PARAMETERS:
+        boundary = None
     if kind.get_content_type() != "multipart/mixed" or not isinstance(boundary, str):
         raise RemoteFailure(destination, "Its answer is not of the type multipart/mixed.", status=200)
     mark = b"\r\n--" + boundary.encode("latin-1", "replace")[:_MAX_BOUNDARY]

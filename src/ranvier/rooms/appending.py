@@ -23,7 +23,7 @@ from ranvier.rooms.unread import MENTIONED, RoomCounters, Unread
 from ranvier.rooms.writing import Made, Stale, announce, next_head, recount, write_made, write_timeline
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
-from ranvier.store.database import CommitLost, Transaction
+from ranvier.store.database import CommitUnknown, Transaction, Unavailable
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.numbers import Numbers, NumbersExhausted
 from ranvier.store.rooms import RoomRow, TransactionKey
@@ -377,9 +377,8 @@ class Appending(Work[Proposal, list[str]]):
         rows = [
             (p.transaction, p.event_ids[-1], self._now()) for p in operations if p.transaction is not None
         ]
-        if rows and await rooms_store.insert_transactions(transaction, rows) < len(rows):
-            # Whose id it is shows when each proposal is tried alone.
-            raise TransactionKnown
+        # Whose id is known shows when each proposal is tried alone.
+        await rooms_store.put_transactions(transaction, rows, TransactionKnown())
 
     # Settling: on the loop, after the commit.
 
@@ -393,8 +392,7 @@ class Appending(Work[Proposal, list[str]]):
                 continue
             by_room.setdefault(proposal.room, []).extend(proposal.made)
             if proposal.creates:
-                proposal.room.counts = {}
-                proposal.room.counters = RoomCounters({})
+                _begin(proposal.room)
                 self._heads.add(proposal.room)
         for room, made in by_room.items():
             room.advance(heads[room.nid], [one.item for one in made if one.item is not None])
@@ -417,7 +415,8 @@ class Appending(Work[Proposal, list[str]]):
         """The batch was rolled back: read the heads anew, unless they can't be why."""
         self._tentative.clear()
         self._unread.fall()
-        if isinstance(error, (TransactionKnown, Refusal, CommitLost)):
+        is_known = not isinstance(error, CommitUnknown)
+        if is_known and isinstance(error, (TransactionKnown, Refusal, Unavailable)):
             return
         for proposal in operations:
             if proposal.creates:
@@ -426,6 +425,13 @@ class Appending(Work[Proposal, list[str]]):
                 proposal.is_overtaken = True
             else:
                 self._heads.drop(proposal.room)
+
+
+def _begin(room: Room) -> None:
+    """What is known of a room before its first event: so nothing of it need ever be read while it stays in memory."""
+    room.counts, room.servers = {}, {}
+    room.counters = RoomCounters({})
+    room.keep_recent(())
 
 
 def _auth_state(room: Room, head: Head, draft: Draft) -> dict[Key, Event]:

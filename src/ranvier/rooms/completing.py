@@ -4,7 +4,7 @@ They go beneath all that happened since: onto the line that the state before the
 room holds them, without a row of it being written anew. Then what was judged meanwhile is judged again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial as bind
 from typing import Final, TypeVar
 
@@ -24,7 +24,7 @@ from ranvier.store import events as events_store
 from ranvier.store import partial_rooms as partial_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
-from ranvier.store.database import Database, Entry, Transaction
+from ranvier.store.database import Database, Entry, Fence, Transaction
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.log import Kind, room_audience
 from ranvier.store.partial_rooms import PartialRoom
@@ -37,6 +37,7 @@ _REJECTED: Final = 1_000
 """Events that were rejected meanwhile and are judged again."""
 _TRIES: Final = 20
 _Row = TypeVar("_Row")
+Write = Callable[[Transaction], Awaitable[object]]
 
 
 class Completing:
@@ -67,10 +68,13 @@ class Completing:
         found = await partial_store.get(self._reader, room.nid)
         return found if found is not None and found.completed is None else None
 
-    async def complete(self, room: Room, state: Sequence[Event], auth_chain: Sequence[Event]) -> None:
+    async def complete(
+        self, room: Room, state: Sequence[Event], auth_chain: Sequence[Event], fence: Fence | None = None
+    ) -> None:
         """The whole state before the join that a partial room began with has come: what was judged is judged again.
 
-        Does nothing in a room that is complete already.
+        Does nothing in a room that is complete already. `fence` is that of the process whose work this is, if there
+        are several.
         """
         standing = await self.standing(room)
         if standing is None:
@@ -83,27 +87,33 @@ class Completing:
             and one.event_id in kept
             and kept[one.event_id].judgement is not Judgement.REJECTED
         }
-        await self._write_beneath(standing.base_line, told)
+        await self._write_beneath(standing.base_line, told, fence)
         join = (await self._events.by_nids([standing.join]))[standing.join]
         head = await self._heads.fault_in(room, ())
-        await self._add_members(room, head)
+        await self._add_members(room, head, fence)
         wrong: dict[str, StoredEvent] = {}
         await self._judge_again(room, head, join.timeline_version, wrong)
         # What came meanwhile is little; nothing more comes until it is judged as well.
         async with room.turn:
-            await self._end(room, join, wrong, head.version)
+            await self._end(room, join, wrong, head.version, fence)
 
-    async def _end(self, room: Room, join: StoredEvent, wrong: dict[str, StoredEvent], judged: int) -> None:
+    async def _end(
+        self,
+        room: Room,
+        join: StoredEvent,
+        wrong: dict[str, StoredEvent],
+        judged: int,
+        fence: Fence | None,
+    ) -> None:
         for _ in range(_TRIES):
             head = await self._heads.fault_in(room, ())
-            await self._add_members(room, head)
+            await self._add_members(room, head, fence)
             await self._judge_again(room, head, judged, wrong)
             judged = head.version
             right = await self._right_after_all(room, join, wrong)
             try:
-                await self._writer.run(
-                    bind(_write_end, room=room, head=head, wrong=list(wrong.values()), right=right)
-                )
+                write = bind(_write_end, room=room, head=head, wrong=list(wrong.values()), right=right)
+                await self._writer.run(_fenced(write, fence))
             except Stale:
                 self._heads.drop(room)
                 continue
@@ -113,7 +123,7 @@ class Completing:
             return
         raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
 
-    async def _write_beneath(self, line: int, told: Mapping[Key, StoredEvent]) -> None:
+    async def _write_beneath(self, line: int, told: Mapping[Key, StoredEvent], fence: Fence | None) -> None:
         newest = await state_store.newest_version(self._reader, line)
         known = await state_store.at(self._reader, Root(line, newest))
         rows = [
@@ -121,21 +131,22 @@ class Completing:
             for place, (key, kept) in enumerate(((k, one) for k, one in told.items() if k not in known), 1)
         ]
         for part in _portions(rows):
-            await self._writer.run(bind(state_store.insert_changes, rows=part))
+            await self._writer.run(_fenced(bind(state_store.insert_changes, rows=part), fence))
 
-    async def _add_members(self, room: Room, head: Head) -> None:
+    async def _add_members(self, room: Room, head: Head, fence: Fence | None) -> None:
         """What the current state lacks of what is beneath it."""
         standing = await state_store.at(self._reader, head.root)
         current = await state_store.current(self._reader, room.nid)
         missing = {key: nid for key, nid in standing.items() if key not in current}
         events = await self._events.by_nids(list(missing.values()))
         for part in _portions([(room.nid, *key, nid) for key, nid in missing.items()]):
-            await self._writer.run(bind(state_store.add_current, rows=part))
+            await self._writer.run(_fenced(bind(state_store.add_current, rows=part), fence))
         memberships = [
             membership_of(room.room_id, events[nid]) for (kind, _), nid in missing.items() if kind == MEMBER
         ]
         for members in _portions(memberships):
-            await self._writer.run(bind(rooms_store.set_memberships, memberships=members, unless_known=True))
+            write = bind(rooms_store.set_memberships, memberships=members, unless_known=True)
+            await self._writer.run(_fenced(write, fence))
 
     async def _judge_again(self, room: Room, head: Head, after: int, wrong: dict[str, StoredEvent]) -> None:
         """Add the events after a version that the whole state before them does not allow, the oldest first."""
@@ -188,6 +199,15 @@ class Completing:
             else:
                 state[key] = standing
         return state
+
+
+def _fenced(write: Write, fence: Fence | None) -> Write:
+    async def fenced(transaction: Transaction) -> None:
+        if fence is not None:
+            transaction.fence(fence)
+        await write(transaction)
+
+    return fenced
 
 
 async def _write_end(

@@ -1,13 +1,14 @@
 """Events that are sent later, unless their sender says otherwise: "I hung up", should I be heard of no more.
 
-They wait in the store, and are sent once, also if the server stops in between. Source: MSC4140.
+They wait in the store, and are sent once, also if the server stops in between. Of several processes one sends them.
+Source: MSC4140.
 """
 
 import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -24,6 +25,7 @@ from ranvier.store.database import Database, Transaction
 from ranvier.store.delayed_events import DelayedEvent
 from ranvier.store.events import DELAYED
 from ranvier.store.rooms import TransactionKey
+from ranvier.store.shares import Shares
 from ranvier.store.writer import Writer
 
 MOST_WAITING: Final = 100
@@ -33,6 +35,7 @@ LARGEST: Final = 65_536
 _FINALISED: Final = 100
 _AT_ONCE: Final = 50
 _LONGEST_NAP_SECONDS: Final = 3_600.0
+_SHARED_NAP_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 5.0
 
 Action = Literal["send", "cancel", "restart"]
@@ -58,6 +61,7 @@ class DelayedEvents:
         writer: Writer,
         sending: Sending,
         memberships: Memberships,
+        shares: Shares,
         now: Callable[[], int],
     ) -> None:
         self._rules = rules
@@ -65,6 +69,7 @@ class DelayedEvents:
         self._writer = writer
         self._sending = sending
         self._memberships = memberships
+        self._shares = shares
         self._now = now
         self._changed = asyncio.Event()
         self._under_way: dict[str, asyncio.Future[str]] = {}
@@ -116,7 +121,7 @@ class DelayedEvents:
             return delay_id
 
         answered = await self._writer.run(write)
-        self._changed.set()
+        self._shares.call("")
         return answered
 
     def _check(self, kind: str, content: dict[str, Any], delay: int) -> str:
@@ -155,7 +160,7 @@ class DelayedEvents:
             return
         waits = delayed.outcome is None and delay_id not in self._under_way
         if waits and await self._writer.run(lambda transaction: self._settle(transaction, delay_id, action)):
-            self._changed.set()
+            self._shares.call("")
             return
         running = self._under_way.get(delay_id)
         if running is not None:
@@ -176,16 +181,33 @@ class DelayedEvents:
 
     # What time does.
 
-    def start(self) -> None:
-        """Send what is due from now on."""
-        self._task = asyncio.create_task(self._run(), name="delayed events")
+    async def start(self) -> None:
+        """Send what is due from now on, if no other process does."""
+        await self._shares.begin(self)
 
     async def stop(self) -> None:
-        """Send no more; what waits is sent in the next run."""
+        """Send no more; what waits is sent by another process, or in the next run."""
+        await self._shares.stop()
+
+    async def gain(self, portions: Collection[int]) -> None:
+        """It is this process that sends what is due."""
+        self._task = asyncio.create_task(self._run(), name="delayed events")
+
+    async def leave(self, portions: Collection[int]) -> None:
+        """It is another process that sends what is due."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+            self._task = None
+
+    async def lose(self, portions: Collection[int]) -> None:
+        """Another process may send what is due already."""
+        await self.leave(portions)
+
+    def call(self, key: str) -> None:
+        """What is due next may be another one."""
+        self._changed.set()
 
     async def _run(self) -> None:
         while True:
@@ -202,14 +224,18 @@ class DelayedEvents:
 
     async def _pause(self) -> float:
         """Seconds until there is something to do."""
+        # What other processes accept is told, but may be told in vain.
+        longest = _LONGEST_NAP_SECONDS if self._shares.is_solitary else _SHARED_NAP_SECONDS
         next_due = await store.next_due(self._database)
         if next_due is None:
-            return _LONGEST_NAP_SECONDS
-        return min(max(next_due - self._now(), 0) / 1000, _LONGEST_NAP_SECONDS)
+            return longest
+        return min(max(next_due - self._now(), 0) / 1000, longest)
 
     async def _send_due(self) -> None:
         while due := await store.due(self._database, self._now(), _AT_ONCE):
             for delayed in due:
+                if not self._shares.holds(""):
+                    return
                 try:
                     await self._send(delayed)
                 except Refusal as refusal:

@@ -112,6 +112,7 @@ class Room:
         "counted",
         "counters",
         "counts",
+        "disorder",
         "epoch",
         "faulted",
         "has_gaps",
@@ -134,6 +135,8 @@ class Room:
         self.version = version
         self.head: Head | None = None
         self.recent: deque[TimelineItem] | None = None
+        # The newest version of `recent` whose event does not come after the one before it by depth and number.
+        self.disorder = 0
         # Users by membership, as of the version `counted`.
         self.counts: dict[str, int] | None = None
         self.counted = 0
@@ -184,6 +187,8 @@ class Room:
         self.head = head
         if self.recent is not None:
             for item in items:
+                if self.recent and not _comes_after(item, self.recent[-1]):
+                    self.disorder = item.version
                 if len(self.recent) == RECENT:
                     self.weight -= cost_of(self.recent.popleft().kept)
                 self.recent.append(item)
@@ -198,7 +203,15 @@ class Room:
     def keep_recent(self, items: Sequence[TimelineItem]) -> None:
         """The newest live events, up to the head's version."""
         self.recent = deque(items)
+        turns = [later.version for item, later in pairwise(items) if not _comes_after(later, item)]
+        self.disorder = turns[-1] if turns else 0
         self.weight = sum(cost_of(item.kept) for item in items)
+
+    def is_in_order_since(self, version: int) -> bool:
+        """Whether all events from a version on are at hand, each after the one before it by depth and number."""
+        if not self.recent:
+            return False
+        return self.disorder <= self.recent[0].version <= version
 
     def forget_recent(self) -> None:
         """The newest live events are to be read anew."""
@@ -548,6 +561,11 @@ def _begin(
     room.completed = (partial.completed or 0) if partial is not None else 0
     extremities = tuple(events[nid] for nid in row.extremities)
     room.head = Head(row.version, extremities, state, row.root, partial=is_partial)
+
+
+def _comes_after(item: TimelineItem, other: TimelineItem) -> bool:
+    kept, before = item.kept, other.kept
+    return (kept.event.depth, kept.nid) > (before.event.depth, before.nid)
 
 
 def _is_tangled(kept: StoredEvent, before: Root, after: Root) -> bool:

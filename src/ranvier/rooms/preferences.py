@@ -117,9 +117,9 @@ class Preferences:
     async def _catch_up(self, room: int, held: _RoomWishes) -> None:
         seen = self._newest
         changed = self._changed_since(held.seen, room)
-        members = await store.joined_among(self._database, room, sorted(changed)) if changed else ()
+        named = await store.with_wishes_among(self._database, room, sorted(changed)) if changed else ()
         for user_id in changed:
-            preference = await self.of(user_id) if user_id in members else PLAIN
+            preference = await self.of(user_id) if user_id in named else PLAIN
             if preference == PLAIN:
                 held.by_user.pop(user_id, None)
             else:

@@ -91,10 +91,10 @@ class Searching:
         self._user_rooms = user_rooms
         self._following = following
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Keep the index up from now on."""
         if self._following is not None:
-            self._following.start()
+            await self._following.start()
 
     async def stop(self) -> None:
         """The index is kept up no more."""

@@ -51,6 +51,8 @@ class Counts:
 
     def all_threads(self) -> Count:
         """The sum, for clients that don't ask for threads."""
+        if not self.threads:
+            return self.main
         counts = (self.main, *self.threads.values())
         return Count(sum(c.notification for c in counts), sum(c.highlight for c in counts))
 
@@ -366,6 +368,11 @@ class Unread:
     async def counter_at(self, room: Room, thread: str, version: int) -> int:
         """A thread's counter after a version; for the main timeline where all threads are meant."""
         name = MAIN_TIMELINE if thread == ALL_THREADS else thread
+        counters: RoomCounters | None = room.counters
+        if counters is not None and room.head is not None and version <= room.head.version:
+            counter, at = counters.threads.get(name, (0, 0))
+            if at <= version:
+                return counter
         return await store.counter_at(self._database, room.nid, name, version)
 
     def heard(self, entries: Sequence[Entry]) -> None:

@@ -21,7 +21,7 @@ from ranvier.store import relations as relations_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
 from ranvier.store import unread as unread_store
-from ranvier.store.database import Entry, Transaction
+from ranvier.store.database import Crowded, Entry, Transaction
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.log import Kind, room_audience
 from ranvier.store.rooms import Membership
@@ -95,15 +95,16 @@ def next_head(head: Head, made: Made) -> Head:
 async def write_timeline(transaction: Transaction, made: Iterable[Made]) -> set[int]:
     """The compare-and-set of all that moves heads; answers the rooms in which another was faster.
 
-    Nothing is written of those.
+    Nothing is written of those. It may end the transaction instead, which is then run again, with care.
     """
     rows = [
         (one.kept.room, one.item.version, one.kept.nid, *one.item.root_after, _extremities_json(one))
         for one in made
         if one.item is not None
     ]
-    # In one order whoever writes, so that no two processes wait for each other.
-    rows.sort(key=lambda row: row[:2])
+    if not transaction.is_careful:
+        await rooms_store.put_timeline(transaction, rows, Crowded())
+        return set()
     if not rows or await rooms_store.insert_timeline(transaction, rows) == len(rows):
         return set()
     return await rooms_store.take_back_timeline(transaction, [(row[0], row[1], row[2]) for row in rows])
@@ -183,9 +184,8 @@ async def write_branch(transaction: Transaction, made: Made) -> None:
 
 async def _write_events(transaction: Transaction, made: Iterable[Made]) -> None:
     new = [one.kept for one in made if not one.known]
-    if await events_store.insert(transaction, new) < len(new):
-        # Another process was faster with an event that both received.
-        raise Stale
+    # Another process may have been faster with an event that both received.
+    await events_store.put(transaction, new, Stale())
     brought = [one.kept for one in made if one.known]
     if brought:
         await events_store.bring_in(transaction, brought)

@@ -30,13 +30,17 @@ async def insert(transaction: Transaction, events: Sequence[StoredEvent]) -> boo
         places.append((kept.nid, *place))
         links += brought
     written = await transaction.insert("auth_places", "event, chain, sequence", places, "DO NOTHING")
-    await transaction.insert("auth_links", "chain, sequence, to_chain, to_sequence", links, "DO NOTHING")
+    if links:
+        await transaction.insert("auth_links", "chain, sequence, to_chain, to_sequence", links, "DO NOTHING")
     return written == len(places)
 
 
 async def _know(transaction: Transaction, placing: Placing, events: Sequence[StoredEvent]) -> None:
     """Tell what is known of the auth events that stand already."""
     named = {event_id for kept in events for event_id in kept.event.auth_events}
+    named -= {kept.event.event_id for kept in events}
+    if not named:
+        return
     keys = {_key(kept) for kept in events}
     rows = await transaction.fetch(
         "SELECT e.event_id, e.type, e.state_key, p.chain, p.sequence, "

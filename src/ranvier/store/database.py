@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 Row = Sequence[Any]
 Dialect = Literal["sqlite", "postgres"]
@@ -50,8 +50,21 @@ class Entry:
     weight: int = field(default=0)
 
 
+class Fence(NamedTuple):
+    """A portion of a queue as its holder has it: the number grows each time it changes hands (`store/shares.py`)."""
+
+    queue: str
+    portion: int
+    number: int
+
+
 class Transaction(Reader, Protocol):
-    """A reader that may also write; what it announces enters the log in the same commit."""
+    """A reader that may also write; what it announces enters the log in the same commit.
+
+    Where it `is_careful`, to ask how many rows were written is cheap, or others are known to write the same.
+    """
+
+    is_careful: bool
 
     async def execute(self, sql: str, *values: Any) -> int:
         """Run one statement; answers the number of rows that it changed."""
@@ -66,8 +79,26 @@ class Transaction(Reader, Protocol):
         """
         ...
 
+    async def put(
+        self,
+        table: str,
+        columns: str,
+        rows: Sequence[Sequence[Any]],
+        on_conflict: str = "",
+        short: Exception | None = None,
+    ) -> None:
+        """Insert all rows like `insert`, which may wait until something else is asked, or for the commit.
+
+        Where fewer rows than given are written, `short` is raised, here or later, and ends the transaction.
+        """
+        ...
+
     def part(self) -> AbstractAsyncContextManager[None]:
         """A part of the transaction: what raises within is undone, announcements included, and raised on."""
+        ...
+
+    def fence(self, fence: Fence) -> None:
+        """Commit only if the portion did not change hands; otherwise the commit raises, and nothing is written."""
         ...
 
     def announce(self, entry: Entry) -> None:
@@ -93,15 +124,27 @@ async def savepoint(transaction: Transaction, entries: list[Entry]) -> AsyncIter
 Write = Callable[[Transaction], Awaitable[Outcome]]
 
 
-class CommitLost(Exception):
-    """The connection broke while committing, and looking the batch up found that it was not, and never will be."""
+class Unavailable(Exception):
+    """The database does not answer now, and did not for some seconds; what was asked may be asked again."""
 
 
-class CommitUnknown(Exception):
+class CommitLost(Unavailable):
+    """The connection broke, and nothing of the transaction was committed, nor ever will be."""
+
+
+class CommitUnknown(Unavailable):
     """The connection broke while committing, and the database did not come back: nobody knows what became of it.
 
     Whoever repeats it may do everything twice.
     """
+
+
+class Fenced(Exception):
+    """A portion of a queue belongs to another process now: nothing of the transaction was written."""
+
+
+class Crowded(Exception):
+    """Others were faster with some of what was put: the transaction is run again, and asks for counts."""
 
 
 class Database(Reader, Protocol):

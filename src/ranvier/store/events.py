@@ -123,7 +123,16 @@ def stored(row: Row) -> StoredEvent:
 
 async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> int:
     """Keep new events; answers how many were new by their ids."""
-    rows = []
+    return await transaction.insert("events", EVENT_COLUMNS, _rows(events), "(event_id) DO NOTHING")
+
+
+async def put(transaction: Transaction, events: Iterable[StoredEvent], known: Exception) -> None:
+    """Keep new events; one whose id is known ends the transaction with `known`."""
+    await transaction.put("events", EVENT_COLUMNS, _rows(events), "(event_id) DO NOTHING", known)
+
+
+def _rows(events: Iterable[StoredEvent]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
     for kept in events:
         event = kept.event
         ref = orjson.dumps(kept.transaction).decode() if kept.transaction else None
@@ -146,7 +155,7 @@ async def insert(transaction: Transaction, events: Iterable[StoredEvent]) -> int
                 event.pdu_json,
             )
         )
-    return await transaction.insert("events", EVENT_COLUMNS, rows, "(event_id) DO NOTHING")
+    return rows
 
 
 async def bring_in(transaction: Transaction, events: Iterable[StoredEvent]) -> None:
@@ -260,6 +269,6 @@ async def history(
 
 async def insert_relations(transaction: Transaction, rows: Sequence[Sequence[Any]]) -> None:
     """Rows of (parent event id, child number, room, rel_type, type, sender, aggregation key or None)."""
-    await transaction.insert(
+    await transaction.put(
         "relations", "parent, child, room, rel_type, type, sender, aggregation_key", rows, "DO NOTHING"
     )

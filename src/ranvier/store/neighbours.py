@@ -16,7 +16,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -36,9 +36,9 @@ _FADING_MS: Final = 60_000
 rely on memory before that much more has passed."""
 _KEPT_MS: Final = 3_600_000
 
-_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _BEAT: Final = f"""
-WITH now AS MATERIALIZED (SELECT {_NOW} AS ms),
+WITH now AS MATERIALIZED (SELECT {NOW} AS ms),
 me AS (
     INSERT INTO processes (id, instance, roles, host, pid, address, started, beats_until, sees, figures)
     SELECT $1, $2, $3, $4, $5, $6, ms, ms + {ALIVE_MS}, $7, $8 FROM now
@@ -49,7 +49,7 @@ SELECT p.id, p.instance, p.roles, p.host, p.pid, p.address, p.sees, p.beats_unti
 FROM now LEFT JOIN processes p ON p.id <> $1 AND p.beats_until > ms - {_FADING_MS} ORDER BY p.id
 """  # noqa: S608
 _READ: Final = f"""
-SELECT id, instance, roles, host, pid, address, figures, started, beats_until, {_NOW}
+SELECT id, instance, roles, host, pid, address, figures, started, beats_until, {NOW}
 FROM processes ORDER BY instance, started
 """  # noqa: S608
 
@@ -96,6 +96,8 @@ class Neighbours:
         self._alone_until = 0.0
         self._lease_until = 0.0
         self._registered = 0.0
+        self.lives = 0
+        """How often it began to be alive for the others: anew whenever it was silent for too long."""
         self._is_seen = False
         self._counted = asyncio.Event()
         self._again = asyncio.Event()
@@ -128,6 +130,19 @@ class Neighbours:
         """Whether all others know that they are not alone: only then may this process answer anybody."""
         return self._is_solitary or (self._counted.is_set() and self._clock() < self._lease_until)
 
+    def stands(self) -> bool:
+        """Whether nobody can take this process for dead."""
+        return self._is_solitary or self._clock() < self._lease_until
+
+    async def withdraw(self) -> None:
+        """Give up all roles, as the process is about to stop: others take over what it did."""
+        self._self = replace(self._self, roles=frozenset())
+        if self._task is not None:
+            with contextlib.suppress(Exception):
+                await self.beat()
+        for call in self._listeners:
+            call()
+
     async def until_counted(self) -> None:
         """Wait for that; a process that was stopped for long has to wait again."""
         while not self.is_counted():
@@ -159,7 +174,7 @@ class Neighbours:
         """Register. Others act upon this process's presence from when it `is_counted`."""
         if self._is_solitary:
             return
-        await self._database.fetch(f"DELETE FROM processes WHERE beats_until < {_NOW} - {_KEPT_MS}")  # noqa: S608
+        await self._database.fetch(f"DELETE FROM processes WHERE beats_until < {NOW} - {_KEPT_MS}")  # noqa: S608
         await self.beat()
         self._task = asyncio.create_task(self._run(), name="neighbours")
 
@@ -211,6 +226,7 @@ class Neighbours:
         if before > self._lease_until:
             # It is new, or nobody could know that it is still there.
             self._registered = self._clock()
+            self.lives += 1
         self._lease_until = before + ALIVE_MS / 1000
         if rows:
             self._alone_until = 0.0
@@ -227,7 +243,7 @@ class Neighbours:
 
     def _take(self, others: tuple[Neighbour, ...]) -> None:
         known, self._others = self._others, others
-        if {one.id for one in known} == {one.id for one in others}:
+        if known == others:
             return
         # A newcomer waits to hear that it was seen.
         self._again.set()

@@ -43,24 +43,30 @@ async def invite_permissions(reader: Reader, user_id: str, kinds: Sequence[str])
     return [row[0] for row in rows]
 
 
+_WISHES = (
+    "(EXISTS (SELECT 1 FROM push_rules p WHERE p.user_id = m.user_id) "
+    "OR EXISTS (SELECT 1 FROM account_data a WHERE a.user_id = m.user_id AND a.room_id = '' AND a.type = $2))"
+)
+
+
 async def members_with_wishes(database: Database, room: int) -> Sequence[str]:
     """The members of a room who changed push rules or ignore anybody: looks at each member."""
     rows = await database.fetch_slowly(
-        "SELECT m.user_id FROM memberships m WHERE m.room = $1 AND m.membership = 'join' AND ("
-        "EXISTS (SELECT 1 FROM push_rules p WHERE p.user_id = m.user_id) "
-        "OR EXISTS (SELECT 1 FROM account_data a WHERE a.user_id = m.user_id AND a.room_id = '' AND a.type = $2))",
+        f"SELECT m.user_id FROM memberships m WHERE m.room = $1 AND m.membership = 'join' AND {_WISHES}",  # noqa: S608
         room,
         _IGNORED,
     )
     return [row[0] for row in rows]
 
 
-async def joined_among(reader: Reader, room: int, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users who are in the room."""
+async def with_wishes_among(reader: Reader, room: int, user_ids: Sequence[str]) -> set[str]:
+    """The same of some users only."""
     # By user, of whose rooms there are fewer than there may be members: +room keeps the room's index out of it.
     rows = await reader.fetch(
-        "SELECT user_id FROM memberships WHERE user_id = ANY($1) AND +room = $2 AND membership = 'join'",
-        list(user_ids),
+        "SELECT m.user_id FROM memberships m WHERE +m.room = $1 AND m.membership = 'join' "  # noqa: S608
+        f"AND m.user_id = ANY($3) AND {_WISHES}",
         room,
+        _IGNORED,
+        list(user_ids),
     )
     return {row[0] for row in rows}

@@ -105,6 +105,9 @@ def _head(row: Sequence[Any]) -> HeadRow:
     return HeadRow(row[0], extremities, Root(row[3], row[4]))
 
 
+_TIMELINE = "room, version, event, state_line, state_version, extremities"
+
+
 async def insert_timeline(
     transaction: Transaction, rows: Sequence[tuple[int, int, int | None, int, int, str | None]]
 ) -> int:
@@ -112,9 +115,21 @@ async def insert_timeline(
 
     This is the compare-and-set: fewer rows written than given means that a head was stale.
     """
-    return await transaction.insert(
-        "timeline", "room, version, event, state_line, state_version, extremities", rows, "DO NOTHING"
-    )
+    return await transaction.insert("timeline", _TIMELINE, sorted(rows, key=_in_order), "DO NOTHING")
+
+
+async def put_timeline(
+    transaction: Transaction,
+    rows: Sequence[tuple[int, int, int | None, int, int, str | None]],
+    stale: Exception,
+) -> None:
+    """As `insert_timeline`; a head that was stale ends the transaction with `stale`."""
+    await transaction.put("timeline", _TIMELINE, sorted(rows, key=_in_order), "DO NOTHING", stale)
+
+
+def _in_order(row: Sequence[Any]) -> tuple[int, int]:
+    # Rooms in one order in every process, so that none waits for another in a circle.
+    return row[0], row[1]
 
 
 async def take_back_timeline(transaction: Transaction, rows: Sequence[tuple[int, int, int]]) -> set[int]:
@@ -163,7 +178,7 @@ async def set_memberships(
         )
         for m in memberships
     ]
-    await transaction.insert(
+    await transaction.put(
         "memberships",
         _MEMBERSHIP,
         rows,
@@ -285,16 +300,23 @@ class TransactionKey(NamedTuple):
     txn_id: str
 
 
+_TRANSACTIONS = "user_id, device_id, scope, txn_id, result, created_ts"
+
+
 async def insert_transactions(
     transaction: Transaction, rows: Sequence[tuple[TransactionKey, str, int]]
 ) -> int:
     """Transaction ids with what was answered, and when (ms); fewer written than given means that one is known."""
-    return await transaction.insert(
-        "transactions",
-        "user_id, device_id, scope, txn_id, result, created_ts",
-        [(*key, result, at) for key, result, at in rows],
-        "DO NOTHING",
-    )
+    values = [(*key, result, at) for key, result, at in rows]
+    return await transaction.insert("transactions", _TRANSACTIONS, values, "DO NOTHING")
+
+
+async def put_transactions(
+    transaction: Transaction, rows: Sequence[tuple[TransactionKey, str, int]], known: Exception
+) -> None:
+    """As `insert_transactions`; an id that is known ends the transaction with `known`."""
+    values = [(*key, result, at) for key, result, at in rows]
+    await transaction.put("transactions", _TRANSACTIONS, values, "DO NOTHING", known)
 
 
 async def transaction_result(reader: Reader, key: TransactionKey) -> str | None:

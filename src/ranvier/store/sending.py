@@ -1,6 +1,6 @@
 """How far other servers were sent what happens here, and what the log and the timelines still hold for them.
 
-Only a destination that lacks something has a row. All others have the position of their share, so that nothing is
+Only a destination that lacks something has a row. All others have the position of their portion, so that nothing is
 written for them while they are up to date (docs/decisions/0095-positions-of-destinations.md).
 """
 
@@ -77,7 +77,7 @@ async def read_lags(reader: Reader) -> list[Lag]:
 
 
 async def read_positions(reader: Reader) -> dict[int, int]:
-    """By share, the position of the destinations that lack nothing."""
+    """By portion, the position of the destinations that lack nothing."""
     rows = await reader.fetch("SELECT share, position FROM sending_positions")
     return {row[0]: row[1] for row in rows}
 

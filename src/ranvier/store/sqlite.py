@@ -14,16 +14,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from ranvier.store.database import Dialect, Entry, Outcome, Row, Write, savepoint
+from ranvier.store.database import Dialect, Entry, Fence, Outcome, Row, Write, savepoint
 
 _ARRAY = re.compile(r"= ANY\(\$(\d+)\)")
 _PARAMETER = re.compile(r"\$(\d+)")
-_CHECKPOINT_SECONDS = 0.25
+_CHECKPOINT_SECONDS = 1.0
 _CACHE_KIB = 16 * 1024
 _SMALL_CACHE_KIB = 4 * 1024
 """For connections beside the loop's and the writer's; what they miss is in the system's cache."""
 _IDLE = 4
 """Connections for snapshots that are kept open."""
+_FEW = 16
+"""Rows up to which each number of them has a statement of its own."""
 _VARIABLES = 30_000
 """Values that one statement may hold; SQLite's own limit is 32,766."""
 
@@ -92,6 +94,8 @@ class _Connection:
 
 
 class _Transaction(_Connection):
+    is_careful = True
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
         self.entries: list[Entry] = []
@@ -106,19 +110,38 @@ class _Transaction(_Connection):
         largest = 1 << ((_VARIABLES // width).bit_length() - 1)
         written = first = 0
         while first < len(rows):
-            # Powers of two keep the number of different statements small, so that they stay prepared.
-            size = min(largest, 1 << ((len(rows) - first).bit_length() - 1))
+            size = min(largest, _rows_at_once(len(rows) - first))
             text = _insert_text(table, columns, width, size, on_conflict)
             values = [value for row in rows[first : first + size] for value in row]
             written += self.connection.execute(text, values).rowcount
             first += size
         return written
 
+    async def put(
+        self,
+        table: str,
+        columns: str,
+        rows: Sequence[Sequence[Any]],
+        on_conflict: str = "",
+        short: Exception | None = None,
+    ) -> None:
+        if await self.insert(table, columns, rows, on_conflict) < len(rows) and short is not None:
+            raise short
+
     def part(self) -> AbstractAsyncContextManager[None]:
         return savepoint(self, self.entries)
 
+    def fence(self, fence: Fence) -> None:
+        # No other process can use the file.
+        pass
+
     def announce(self, entry: Entry) -> None:
         self.entries.append(entry)
+
+
+def _rows_at_once(number: int) -> int:
+    """Few different numbers, so that statements stay prepared: a few rows are one statement, of many a power of two."""
+    return number if number <= _FEW else 1 << (number.bit_length() - 1)
 
 
 @lru_cache(maxsize=1024)

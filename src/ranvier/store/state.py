@@ -49,7 +49,7 @@ async def insert_changes(
 
     None is where the key went away.
     """
-    await transaction.insert("state_changes", _CHANGE_COLUMNS, rows)
+    await transaction.put("state_changes", _CHANGE_COLUMNS, rows)
 
 
 async def take_back(transaction: Transaction, root: Root, event: int) -> None:
@@ -109,7 +109,7 @@ async def fork(
 
 async def set_current(transaction: Transaction, rows: Sequence[tuple[int, str, str, int]]) -> None:
     """Current state: (room, type, state_key, event's number); each key at most once."""
-    await transaction.insert(
+    await transaction.put(
         "current_state",
         "room, type, state_key, event",
         rows,

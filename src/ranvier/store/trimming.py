@@ -13,18 +13,6 @@ TRANSACTIONS_SLICE = 5_000
 ORIGINALS_SLICE = 200
 
 
-async def lease(transaction: Transaction, job: str, holder: str, now: int, until: int) -> bool:
-    """Take or renew a job for oneself from `now` until a time (ms since the epoch); False if it is another's."""
-    written = await transaction.insert(
-        "jobs",
-        "name, holder, leased_until",
-        [(job, holder, until)],
-        "(name) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until "
-        f"WHERE jobs.holder = excluded.holder OR jobs.leased_until <= {int(now)}",
-    )
-    return written == 1
-
-
 async def mark_log(transaction: Transaction, now: int) -> None:
     """Note how far the log is at this time (ms since the epoch)."""
     await transaction.execute(

@@ -1,15 +1,16 @@
 """Lists of tuples as a table within a statement, for queries that are about many keys of several columns."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 SLICE = 256
 """Rows of a statement at most: its values stay far below what either database takes."""
 
 Column = Literal["TEXT", "BIGINT"]
+Tuple = TypeVar("Tuple", bound=Sequence[Any])
 
 
-def slices(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
+def slices(rows: Sequence[Tuple]) -> Iterator[Sequence[Tuple]]:
     """The rows in portions that fit one statement."""
     for start in range(0, len(rows), SLICE):
         yield rows[start : start + SLICE]

@@ -46,9 +46,9 @@ async def write(
     marks: Sequence[MarkRow],
 ) -> None:
     """Write what a batch of events did."""
-    await transaction.insert("unread_counters", "room, thread, version, counter", counters)
+    await transaction.put("unread_counters", "room, thread, version, counter", counters)
     await write_reads(transaction, reads)
-    await transaction.insert(
+    await transaction.put(
         "unread_marks", "room, user_id, version, thread, notify, highlight", marks, "DO NOTHING"
     )
 
@@ -85,7 +85,7 @@ async def marks_at(reader: Reader, places: Sequence[tuple[int, int]]) -> dict[tu
 async def write_reads(transaction: Transaction, reads: Iterable[ReadRow]) -> None:
     """Move read positions, never backwards."""
     newest = {(row.room, row.user_id, row.thread): row for row in reads}
-    await transaction.insert(
+    await transaction.put(
         "read_positions",
         "room, user_id, thread, version, counter",
         # In one order whoever writes, so that no two processes wait for each other.

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ranvier.store.database import CommitUnknown, Database, Transaction
+from ranvier.store.database import CommitLost, CommitUnknown, Database, Transaction, Unavailable
 from ranvier.store.log import Tail
 from ranvier.store.tailing import Fill, Tailing
 
@@ -23,6 +23,8 @@ Operation = TypeVar("Operation")
 Result = TypeVar("Result")
 _BATCH = 128
 _WAITING = 50_000
+_LOSSES = 3
+"""How often an operation is tried anew because the connection broke."""
 _log = logging.getLogger("ranvier.store")
 
 
@@ -86,6 +88,7 @@ class _Waiting:
     operation: Any
     future: "asyncio.Future[Any]"
     alone: bool = False
+    losses: int = 0
 
 
 class Writer:
@@ -209,13 +212,31 @@ class Writer:
         members = [waiting for _, group in groups for waiting in group]
         for work, group in groups:
             work.fall([waiting.operation for waiting in group], error)
-        if isinstance(error, CommitUnknown) or len(members) == 1:
-            for waiting in members:
-                _answer(waiting, error)
+        if isinstance(error, CommitLost):
+            members = self._without_the_luckless(members, error)
+        elif isinstance(error, Unavailable) and not isinstance(error, CommitUnknown):
+            # Those behind have waited for the database, too.
+            self._refuse([*members, *self._queue], error)
+            self._queue.clear()
             return
-        for waiting in reversed(members):
-            waiting.alone = True
-            self._queue.appendleft(waiting)
+        elif isinstance(error, CommitUnknown) or len(members) == 1:
+            self._refuse(members, error)
+            return
+        else:
+            for waiting in members:
+                waiting.alone = True
+        self._queue.extendleft(reversed(members))
+
+    def _without_the_luckless(self, members: list[_Waiting], error: Exception) -> list[_Waiting]:
+        """Those who are tried again after a connection broke."""
+        for waiting in members:
+            waiting.losses += 1
+        self._refuse([waiting for waiting in members if waiting.losses > _LOSSES], error)
+        return [waiting for waiting in members if waiting.losses <= _LOSSES]
+
+    def _refuse(self, members: Sequence[_Waiting], error: Exception) -> None:
+        for waiting in members:
+            _answer(waiting, error)
 
 
 def _form(batch: list[_Waiting]) -> list[tuple[Work[Any, Any], list[_Waiting]]]:

@@ -113,6 +113,8 @@ async def read(
 
     Raises `Trimmed` if the table no longer reaches back that far either.
     """
+    if after == tail.tip:
+        return News(after)
     own = {user_id}
     if device_id is not None:
         own.add(device_audience(user_id, device_id))

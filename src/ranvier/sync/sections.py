@@ -1,6 +1,7 @@
 """The parts of an answer that belong to one room, as bytes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -207,7 +208,8 @@ def _possible_parents(gathered: Gathered) -> Iterable[Event]:
         return ()
     if head is None or not recent or not events or recent[0].version > events[0][0] + 1:
         return [event for _, event in events]
-    named = {_parent_of(item.kept.event) for item in recent}
+    later = takewhile(lambda item: item.version > events[0][0], reversed(recent))
+    named = {_parent_of(item.kept.event) for item in later}
     return [event for _, event in events if event.event_id in named]
 
 

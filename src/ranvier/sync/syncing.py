@@ -90,7 +90,8 @@ class Syncing:
     async def _continue(self, request: SyncRequest, since: SyncToken) -> bytes:
         if request.device_id is not None:
             await self._devices.acknowledge(request.user_id, request.device_id, since.to_device)
-        self._lazy_members.of(request.user_id, request.device_id).arrive(str(since))
+        if lazily(request.filter):
+            self._lazy_members.of(request.user_id, request.device_id).arrive(str(since))
         moments = self._ephemera.presence.moments
         heard = moments.since(since.epoch, since.counter)
         if heard is not None:

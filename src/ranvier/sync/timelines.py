@@ -42,6 +42,7 @@ class Gathered:
     """What a room has for a reader: `version` is the room's at the end of the timeline.
 
     `items` are all versions with an event from some point, at or before the timeline's start, to the end, shown or not.
+    With `tangled`, the room's state changed otherwise than by the events of `items` alone.
     `stay_end` is the version with which the reader left, after which the room's state is none of their concern: the
     timeline may go on with a ban. `summary` is given where it may have changed.
     """
@@ -55,6 +56,7 @@ class Gathered:
     state: list[StoredEvent] = field(default_factory=list)
     stay_end: int | None = None
     summary: dict[str, Any] | None = None
+    tangled: bool = False
 
     @property
     def start(self) -> int:
@@ -65,14 +67,6 @@ class Gathered:
     def state_end(self) -> int:
         """The last version whose state the reader may know."""
         return self.version if self.stay_end is None else min(self.version, self.stay_end)
-
-    @property
-    def tangled(self) -> bool:
-        """Whether the room's state changed otherwise than by the events of `items` alone."""
-        if any(item.tangled for item in self.items):
-            return True
-        versions = [item.version for item in self.items]
-        return bool(versions) and self.version - versions[0] + 1 != len(versions)
 
     def state_before(self, state: State) -> State:
         """The state with which the timeline leads to `state`, the one at `state_end`, unless it is `tangled`.
@@ -248,6 +242,8 @@ class Timelines:
 
     def _place_prev_batch(self, gathered: Gathered, items: Sequence[TimelineItem]) -> None:
         gathered.items = items
+        is_gapless = not items or gathered.version - items[0].version + 1 == len(items)
+        gathered.tangled = not is_gapless or any(item.tangled for item in items)
         if gathered.timeline:
             gathered.prev_batch = _place_of_earlier(gathered.room, gathered.timeline[0].item, items)
         elif items:
@@ -360,6 +356,8 @@ class Timelines:
 def _place_of_earlier(room: Room, first: TimelineItem, items: Sequence[TimelineItem]) -> Place:
     """The place from which backwards is all that had come before an event: where branches met, some of it is deeper."""
     place = place_before(first.kept)
+    if room.is_in_order_since(items[0].version if items else first.version):
+        return place
     earlier = [place_after(one.kept) for one in (*(room.recent or ()), *items) if one.version < first.version]
     deepest = max(earlier, default=place)
     return deepest._replace(until=first.version - 1) if deepest > place else place
