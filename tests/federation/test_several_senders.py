@@ -20,6 +20,7 @@ from tests.server import Server, configuration, settings
 
 from ranvier.config import Role
 from ranvier.config.roles import ALL_ROLES
+from ranvier.federation.senders_missed import SendersMissed
 from ranvier.main.process import Process
 from ranvier.remote.transport import Call
 
@@ -205,3 +206,24 @@ async def test_a_sender_that_was_stopped_for_long_does_no_harm_when_it_wakes(clu
     await cluster.until_heard()
     assert {name for senders in cluster.sent_by.values() for name in senders} == {"one", "two"}
     assert cluster.doubled() - doubled <= 60
+
+
+async def test_the_log_warns_while_nobody_sends(cluster: Cluster, caplog: pytest.LogCaptureFixture):
+    ground = cluster.composition.ground
+
+    def is_sent() -> bool:
+        return any(SENDING in one.roles for one in ground.neighbours.alive())
+
+    missed = SendersMissed(ground.database, is_sent, patience_s=0.05)
+    missed.start()
+    await cluster.talk(cluster.room_id, 1)
+    await asyncio.sleep(0.5)
+    await missed.stop()
+    assert "nobody sends to other servers" in caplog.text
+    caplog.clear()
+    await cluster.add("one")
+    await cluster.until_heard()
+    missed.start()
+    await asyncio.sleep(0.5)
+    await missed.stop()
+    assert "nobody sends" not in caplog.text

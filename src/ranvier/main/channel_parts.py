@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import orjson
+
 from ranvier.bus.channel import Channel
 from ranvier.bus.rings import LOG, read_ring, write_ring
 from ranvier.bus.silence import Silence
@@ -15,6 +17,7 @@ from ranvier.rooms.ephemera_elsewhere import PRESENCE, TYPING, WHO, EphemeraElse
 from ranvier.rooms.presence import Presences
 from ranvier.rooms.typing import Typing
 from ranvier.store.database import Database, Entry
+from ranvier.store.destinations import Failing
 from ranvier.store.neighbours import Neighbours
 from ranvier.store.tailing import Tailing
 
@@ -22,6 +25,8 @@ PROCESSES: Final = "processes"
 """The topic of those who come and go."""
 _BACK: Final = "back"
 """The topic of other servers that are there again."""
+_AWAY: Final = "away"
+"""That of those that were tried in vain."""
 
 
 def open_channel(config: Config, database: Database, tailing: Tailing) -> Channel:
@@ -118,5 +123,9 @@ def share_ephemera(channel: Channel, neighbours: Neighbours, parts: Parts) -> No
     channel.subscribe(WHO, elsewhere.hear_who)
     channel.when_back(elsewhere.ask)
     back_off = parts.get(BackOff)
-    back_off.share_by(lambda name: publish(_BACK, name.encode()))
-    channel.subscribe(_BACK, lambda body: back_off.hear_back(body.decode()))
+    back_off.share_by(
+        lambda name: publish(_BACK, orjson.dumps(name)),
+        lambda failing: publish(_AWAY, orjson.dumps([*failing])),
+    )
+    channel.subscribe(_BACK, lambda body: back_off.hear_back(orjson.loads(body)))
+    channel.subscribe(_AWAY, lambda body: back_off.hear_away(Failing(*orjson.loads(body))))

@@ -11,6 +11,7 @@ from ranvier.bus.channel import Channel
 from ranvier.bus.local import Bell
 from ranvier.client_api.static import Welcome
 from ranvier.config import Config, Role
+from ranvier.federation.senders_missed import SendersMissed
 from ranvier.http.application import Application
 from ranvier.http.limits import Limits, RateLimit
 from ranvier.http.metrics import Traffic
@@ -171,6 +172,10 @@ def _neighbours(database: Database, instance: str, roles: frozenset[Role]) -> Ne
     return Neighbours(database, instance, roles)
 
 
+def _has_role(neighbours: Neighbours, role: Role) -> bool:
+    return any(role in neighbour.roles for neighbour in neighbours.alive())
+
+
 def _build(
     config: Config,
     roles: frozenset[Role],
@@ -222,6 +227,8 @@ def _build(
     add_memberships(ground.signing_keys[0], ground.database, parts, now)
     if Role.SENDING in roles:
         add_sending(ground.server_name, ground.database, ground.writer, parts, now, tells_device_names=names)
+    else:
+        parts.add(SendersMissed(ground.database, lambda: _has_role(ground.neighbours, Role.SENDING)))
 
     # accounts
     tokens = add_accounts(config, ground.database, ground.writer, parts, limits, now)

@@ -49,7 +49,8 @@ class BackOff:
         self._chance = chance
         self._failing: dict[str, Failing] = {}
         self._hearing: list[Callable[[str], None]] = []
-        self._share: Callable[[str], None] = lambda name: None
+        self._share_back: Callable[[str], None] = lambda name: None
+        self._share_away: Callable[[Failing], None] = lambda failing: None
         self._pausing: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     async def start(self) -> None:
@@ -61,9 +62,14 @@ class BackOff:
         """Call this, on the loop, with each destination that failed before and is there again."""
         self._hearing.append(call)
 
-    def share_by(self, share: Callable[[str], None]) -> None:
-        """Call this with each destination that is there again, for those in other processes."""
-        self._share = share
+    def share_by(self, back: Callable[[str], None], away: Callable[[Failing], None]) -> None:
+        """Call these with each destination that is there again or failed, to tell other processes."""
+        self._share_back, self._share_away = back, away
+
+    def hear_away(self, failing: Failing) -> None:
+        """Another process tried it in vain: whoever hears from it tells that it is back."""
+        if len(self._failing) < _REMEMBERED:
+            self._failing[failing.destination] = failing
 
     def hear_back(self, destination: str) -> None:
         """Another process found that it is there again."""
@@ -107,7 +113,7 @@ class BackOff:
         if self._failing.pop(destination, None) is None:
             return
         await self._writer.run(lambda transaction: destinations.forget(transaction, [destination]))
-        self._share(destination)
+        self._share_back(destination)
         for call in self._hearing:
             call(destination)
 
@@ -125,6 +131,7 @@ class BackOff:
         failing = Failing(destination, since, now, base, wait)
         self._failing[destination] = failing
         await self._writer.run(lambda transaction: destinations.save(transaction, failing))
+        self._share_away(failing)
         await self._forget_oldest()
 
     async def _forget_oldest(self) -> None:
