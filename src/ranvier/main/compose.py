@@ -20,6 +20,7 @@ from ranvier.http.router import Route, Router, route_of
 from ranvier.main.account_parts import add_accounts, add_discovery
 from ranvier.main.channel_parts import PROCESSES, open_channel, share_ephemera
 from ranvier.main.databases import claim, open_database
+from ranvier.main.door import Door
 from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
 from ranvier.main.inbound_parts import add_inbound
@@ -35,7 +36,9 @@ from ranvier.main.sending_parts import add_sending
 from ranvier.main.sync_parts import add_sync, presence_rules
 from ranvier.protocol.server_keys import OldKey
 from ranvier.protocol.signing import SigningKey
+from ranvier.rooms.appending import Appending
 from ranvier.rooms.delayed_events import DelayedEvents, DelayRules
+from ranvier.rooms.heads import Heads
 from ranvier.rooms.membership import Memberships
 from ranvier.rooms.sending import Sending
 from ranvier.store import log
@@ -215,6 +218,7 @@ def _build(
     limit = config.rooms.timeline_limit
     add_sync(parts, ground.database, ground.writer, ground.log, now, presence, limit, shared_now)
     if not ground.neighbours.is_solitary:
+        parts.add(Door(ground.neighbours, parts.get(Heads), parts.get(Appending), ground.writer))
         share_ephemera(ground.channel, ground.neighbours, parts)
 
     delays = DelayRules(config.rooms.longest_event_delay, partial(limits.count, "message"))

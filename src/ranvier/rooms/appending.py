@@ -82,6 +82,17 @@ class Proposal:
     base: int = 0
     is_overtaken: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one new event with a client's transaction id, and nothing else."""
+        if self.transaction is None or len(self.drafts) != 1 or self.creates or self.also is not None:
+            return False
+        return self.arrival is None and self.redacts is None and self.drafts[0].redacts is None
+
+
+Elsewhere = Callable[[Proposal], Awaitable[list[str] | None]]
+"""Lets another process append what should go through it; None if it is to be appended here."""
+
 
 class Appending(Work[Proposal, list[str]]):
     """The one way into a room. Answers the event ids, in the order of the drafts."""
@@ -106,11 +117,24 @@ class Appending(Work[Proposal, list[str]]):
         self._unread = unread
         self._signer = signer
         self._now = now
+        self._elsewhere: Elsewhere | None = None
         self._tentative: dict[int, Head] = {}
         self._newest_room = 0
 
+    def send_through(self, elsewhere: Elsewhere) -> None:
+        """Let other processes append plain events of clients to the rooms that are theirs."""
+        self._elsewhere = elsewhere
+
     async def append(self, proposal: Proposal) -> list[str]:
         """Commit a proposal; raises `Refusal` if the room's rules or the event's form forbid it."""
+        if self._elsewhere is not None and proposal.is_plain:
+            event_ids = await self._elsewhere(proposal)
+            if event_ids is not None:
+                return event_ids
+        return await self.append_here(proposal)
+
+    async def append_here(self, proposal: Proposal) -> list[str]:
+        """Commit a proposal in this process, whichever the room's is."""
         room = proposal.room
         for _ in range(_TRIES):
             if not proposal.creates:

@@ -154,6 +154,15 @@ class Neighbours:
         """The time by the database's clock, which all processes have in common; milliseconds since the epoch."""
         return int(time.time() * 1000) + self._ahead_ms
 
+    def reach_at(self, address: str) -> None:
+        """Its neighbours reach this process there; told from the next beat on."""
+        self._self = replace(self._self, address=address)
+
+    @property
+    def host(self) -> str:
+        """The name of this machine."""
+        return self._self.host
+
     def when_changed(self, call: Callable[[], None]) -> None:
         """Call this, on the loop, when a process came or went."""
         self._listeners.append(call)

@@ -133,20 +133,29 @@ class Shares:
         """The portions that belong to this process, by who is alive."""
         if self.worker is None:
             return set()
-        able = [one for one in alive if self.role in one.roles]
-        return {portion for portion in range(self.portions) if owner(f"{self.name}/{portion}", able) == me}
+        names = named([one for one in alive if self.role in one.roles])
+        return {portion for portion in range(self.portions) if owner(f"{self.name}/{portion}", names) == me}
 
 
-def owner(key: str, able: Sequence[Neighbour]) -> str | None:
-    """The id of the process that a key belongs to, of those that are able to have it; None if there is none.
+def named(able: Sequence[Neighbour]) -> list[tuple[str, str]]:
+    """Processes under the names by which things are divided among them: (name, id).
 
-    All processes find the same one. An instance that starts anew gets what it had.
+    An instance that starts anew on its machine has the name that it had; several of one name are told apart.
     """
-    return max(able, key=lambda one: (_weight(key, one.instance), one.id)).id if able else None
+    names: dict[str, str] = {}
+    for one in sorted(able, key=lambda one: one.id):
+        place = 0
+        while (name := f"{one.instance}@{one.host} {place}") in names:
+            place += 1
+        names[name] = one.id
+    return list(names.items())
 
 
-def _weight(key: str, instance: str) -> bytes:
-    return blake2b(f"{key} {instance}".encode(), digest_size=8).digest()
+def owner(key: str, names: Sequence[tuple[str, str]]) -> str | None:
+    """The id of the process, of those with these names, that a key belongs to: the same in all processes."""
+    if not names:
+        return None
+    return max((blake2b(f"{key} {name}".encode(), digest_size=8).digest(), found) for name, found in names)[1]
 
 
 class Leases:
