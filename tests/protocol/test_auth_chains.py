@@ -5,7 +5,7 @@ import random
 from unittest import mock
 
 import pytest
-from bench.protocol.rooms import ADMIN, found, member
+from bench.protocol.rooms import ADMIN, Room, found, ids, member
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.protocol import naive_state_resolution as naive
@@ -15,6 +15,7 @@ from tests.protocol.room_script import ALL_VERSIONS
 
 from ranvier.protocol import auth_chains
 from ranvier.protocol.auth_chains import Place, Placing
+from ranvier.protocol.room_versions import ROOM_VERSIONS
 from ranvier.protocol.state_resolution import without_agreement
 
 MEMBER = ("m.room.member", member(2))
@@ -66,6 +67,25 @@ def test_the_conflicted_subgraph_holds_every_path_between_conflicted_events(
     history = grown(*drawn)
     some = set(history.chance.sample(list(history.events), min(number, len(history.events))))
     assert history.index.subgraph(some) == naive.conflicted_state_subgraph(some, history.events)
+
+
+def test_what_only_an_agreed_event_of_its_own_key_goes_on_from_is_no_difference() -> None:
+    room = Room(ROOM_VERSIONS["11"])
+    room.put("m.room.create", "", ADMIN, {"room_version": "11"})
+    room.put("m.room.member", ADMIN, ADMIN, {"membership": "join"})
+    room.put("m.room.join_rules", "", ADMIN, {"join_rule": "public"})
+    first = room.put("m.room.power_levels", "", ADMIN, {"users": {ADMIN: 100}})
+    joined, alone = room.copy(), room.copy()
+    join = joined.put(*MEMBER, MEMBER[1], {"membership": "join"})
+    levels = alone.put("m.room.power_levels", "", ADMIN, {"users": {ADMIN: 100}, "kick": 60})
+    joined.state["m.room.power_levels", ""] = levels
+    index = Index()
+    for event in room.events.values():
+        index.add(event)
+    difference = index.difference([[join.event_id], []], ids(alone.state))
+    # The second state's power levels go on from the first ones, and nothing leads to the join rules.
+    assert first.event_id not in difference
+    assert difference == {room.state["m.room.join_rules", ""].event_id}
 
 
 @pytest.mark.parametrize("batches", [True, False])

@@ -26,6 +26,16 @@ def test_every_function_that_the_page_names_is_there() -> None:
         assert (ROOT / path).exists() or (ROOT / "src/ranvier" / path).exists(), path
 
 
+def test_every_rule_names_the_tests_that_prove_it() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and line.count("|") == 4]
+    assert len(rows) > 30
+    for row in rows:
+        proofs = re.findall(r"`(test_[a-z_]+\.py)`", row.rpartition(" | ")[2])
+        assert proofs or row.startswith(("| Rule |", "| --- |")), row
+        for proof in proofs:
+            assert (Path(__file__).parent / proof).exists(), proof
+
+
 def test_the_checks_on_receipt_stand_on_the_page_in_their_order() -> None:
     rows = re.findall(
         r"^\| ([1-9]) \| [^|]+ \| `receipt_checks\.([a-z_]+)`[^|]* \| ([^|]+) \|$", PAGE, re.MULTILINE

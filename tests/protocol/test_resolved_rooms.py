@@ -1,5 +1,7 @@
 """What becomes of rooms whose branches meet, told as stories; and what a resolution does with events of liars."""
 
+from hashlib import sha1
+
 import pytest
 from bench.protocol.rooms import ADMIN, Key, differ, found, ids, member
 from bench.protocol.rooms import Room as Branch
@@ -11,10 +13,13 @@ from ranvier.protocol.events import Event
 from ranvier.protocol.room_versions import ROOM_VERSIONS, StateResolution
 from ranvier.protocol.state_resolution import (
     NeedAuthDifference,
+    NeedConflictedSubgraph,
     NeedEvents,
     NeedState,
     Resolved,
+    conflicts,
     resolution,
+    without_agreement,
 )
 
 MODERATOR, USER = member(0), member(5)
@@ -65,6 +70,33 @@ def test_who_is_banned_could_not_ban_others_meanwhile(version: str) -> None:
     if room.version.state_resolution is not StateResolution.V1:
         # In version 1 memberships don't see each other's outcome.
         assert state["m.room.member", USER] is room.state["m.room.member", USER]
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+@pytest.mark.parametrize("membership", ["ban", "leave"])
+def test_what_the_removed_did_meanwhile_does_not_count_though_it_was_earlier(
+    version: str, membership: str
+) -> None:
+    room = room_of(version)
+    meanwhile, removing = room.copy(), room.copy()
+    meanwhile.put("m.room.topic", "", MODERATOR, {"topic": "new"})
+    removal = removing.put("m.room.member", MODERATOR, ADMIN, {"membership": membership})
+    state = merged(removing, meanwhile)
+    assert state["m.room.member", MODERATOR] is removal
+    assert state[TOPIC] is room.state[TOPIC]
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_what_somebody_did_before_they_left_counts(version: str) -> None:
+    room = room_of(version)
+    meanwhile, leaving = room.copy(), room.copy()
+    topic = meanwhile.put("m.room.topic", "", MODERATOR, {"topic": "new"})
+    leave = leaving.put("m.room.member", MODERATOR, MODERATOR, {"membership": "leave"})
+    state = merged(leaving, meanwhile)
+    assert state["m.room.member", MODERATOR] is leave
+    if room.version.state_resolution is not StateResolution.V1:
+        # In version 1 memberships are settled first.
+        assert state[TOPIC] is topic
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
@@ -168,3 +200,61 @@ def test_branches_that_differ_in_much_resolve_to_one_state_of_both() -> None:
     left, right = differ(found("11", 1200), 100)
     state = merged(left, right)
     assert state.keys() == left.state.keys() | right.state.keys()
+
+
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+def test_nothing_is_asked_twice_and_paths_between_conflicted_events_as_of_version_12_only(
+    version: str,
+) -> None:
+    branches = differ(found(version, 1010), 6)
+    room, states = branches[0], [ids(branch.state) for branch in branches]
+    index = Index()
+    for event in room.events.values():
+        index.add(event)
+    cut = without_agreement(states)
+    agreed = {key: event_id for key, event_id in states[0].items() if key not in conflicts(states)}
+    asked: list[str] = []
+    paths = 0
+    for step in resolution(room.version, cut):
+        match step:
+            case NeedEvents():
+                asked += step.event_ids
+                step.events = {event_id: room.events[event_id] for event_id in step.event_ids}
+            case NeedState():
+                step.state = {key: agreed[key] for key in step.keys if key in agreed}
+            case NeedAuthDifference():
+                step.event_ids = index.difference(step.states, agreed)
+            case NeedConflictedSubgraph():
+                paths += 1
+                step.event_ids = index.subgraph(step.conflicted)
+    assert len(asked) == len(set(asked))
+    assert paths == (room.version.state_resolution is StateResolution.V2_1)
+
+
+def two_topics(sender: str, depths: tuple[int, int], ids: tuple[str, str]) -> tuple[Branch, Branch]:
+    room = room_of("1")
+    branches = room.copy(), room.copy()
+    for branch, depth, event_id in zip(branches, depths, ids, strict=True):
+        pdu = branch.put("m.room.topic", "", sender, {"topic": event_id}).pdu
+        event = Event(event_id, room.version, {**pdu, "depth": depth, "event_id": event_id})
+        branch.events[event_id] = branch.state[TOPIC] = event
+    return branches
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_in_version_1_the_id_decides_among_events_of_one_depth(number: int) -> None:
+    names = (f"$one{number}:one.example", f"$two{number}:one.example")
+    state = merged(*two_topics(ADMIN, (50, 50), names))
+    assert state[TOPIC].event_id == min(names, key=lambda name: sha1(name.encode()).digest())
+
+
+def test_in_version_1_a_rejected_event_is_no_candidate() -> None:
+    branches = two_topics(ADMIN, (50, 51), ("$one:one.example", "$two:one.example"))
+    assert merged(*branches)[TOPIC].event_id == "$two:one.example"
+    rejected = frozenset({"$two:one.example"})
+    assert merged(*branches, rejected=rejected)[TOPIC].event_id == "$one:one.example"
+
+
+def test_in_version_1_the_least_deep_is_taken_where_none_is_allowed() -> None:
+    state = merged(*two_topics(USER, (50, 51), ("$one:one.example", "$two:one.example")))
+    assert state[TOPIC].event_id == "$one:one.example"
