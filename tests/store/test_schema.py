@@ -181,9 +181,27 @@ async def test_a_step_that_fails_leaves_the_database_at_the_step_before(empty: D
     assert await schema.version_of(empty) == VERSIONS[0]
 
 
+def _contracts(version: int) -> list[str]:
+    """What a schema file says that takes something away."""
+    return [f"UPDATE meta SET value = '{version}' WHERE name = 'schema_oldest'"]
+
+
+async def test_a_program_starts_on_a_newer_schema_that_has_all_it_needs(empty: Database):
+    await schema.upgrade(empty)
+    newer = VERSIONS[-1] + 1
+    await empty.run_script(
+        [
+            "CREATE TABLE newer (name TEXT PRIMARY KEY)",
+            f"INSERT INTO schema_version (version) VALUES ({newer})",
+        ]
+    )
+    assert await schema.upgrade(empty) == (newer, newer)
+
+
 async def test_the_database_of_a_newer_program_is_refused_with_the_cure(empty: Database):
     await schema.upgrade(empty)
-    await empty.run_script([f"INSERT INTO schema_version (version) VALUES ({VERSIONS[-1] + 1})"])
+    newer = VERSIONS[-1] + 1
+    await empty.run_script([*_contracts(newer), f"INSERT INTO schema_version (version) VALUES ({newer})"])
     before = await shape_of(empty)
     with pytest.raises(schema.SchemaTooNew) as refused:
         await schema.upgrade(empty)

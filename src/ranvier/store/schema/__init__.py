@@ -1,7 +1,9 @@
 """Numbered, forward-only schema files, one text for both databases.
 
 `NNNN_name.sql` runs on both; `NNNN_name.postgres.sql` and `NNNN_name.sqlite.sql` only on the one that they name, after
-it. A release expands the schema and the next contracts it, so that two neighbouring releases can share a database.
+it. A release expands the schema and the next contracts it, so that two neighbouring releases can share a database: a
+file that contracts says in `meta` which schema a program must know from then on (0055, and
+docs/decisions/0107-two-versions-side-by-side.md).
 """
 
 from importlib import resources
@@ -44,15 +46,25 @@ async def version_of(database: Database) -> int:
     return int(await database.fetch_value("SELECT MAX(version) FROM schema_version")) if exists else 0
 
 
+async def _is_enough(database: Database, known: int) -> bool:
+    """Whether a program that knows schemas up to this can work with the database, which has a newer one."""
+    oldest = await database.fetch_value("SELECT value FROM meta WHERE name = 'schema_oldest'")
+    return oldest is not None and int(oldest) <= known
+
+
 async def upgrade(database: Database) -> tuple[int, int]:
     """Bring the database to the newest schema, each version in a transaction of its own; answers (from, to).
 
-    Another process may do the same at once: each version is then reached by one of them.
+    Another process may do the same at once: each version is then reached by one of them. Raises `SchemaTooNew` for a
+    database that a newer program has taken something from which this one needs.
     """
     steps = files(database.dialect)
     newest = max(steps)
     before = await version_of(database)
     if before > newest:
+        if await _is_enough(database, newest):
+            # A newer program runs beside this one, or did.
+            return before, before
         raise SchemaTooNew(
             f"The database has schema {before}, and this program knows schemas up to {newest}. "
             "It was written by a newer Ranvier: install that version, or restore a backup made before the upgrade."
