@@ -58,6 +58,34 @@ async def test_a_muted_room_counts_nothing_and_only_for_whom_it_is_muted(pair, s
     assert await counts(bob, room_id) == (1, 0)
 
 
+async def test_what_mentions_the_room_highlights_all_but_those_who_want_nothing_of_it(
+    pair, server: Server
+) -> None:
+    alice, bob, room_id = pair
+    carol, dave = await server.register("carol"), await server.register("dave")
+    await put_rule(carol, "room", room_id, actions=[])
+    silent = [{"kind": "event_match", "key": "room_id", "pattern": room_id}]
+    await put_rule(dave, "override", "quiet", conditions=silent, actions=[])
+    for user in (carol, dave):
+        await alice.invite(room_id, user.user_id)
+        await user.join(room_id)
+    await alice.send(room_id, "to nobody in particular")
+    everyone = {"msgtype": "m.text", "body": "to all", "m.mentions": {"room": True}}
+    event_id = await alice.send(room_id, everyone)
+    both = {**everyone, "m.mentions": {"room": True, "user_ids": [bob.user_id]}}
+    last = await alice.send(room_id, both)
+    assert await counts(bob, room_id) == (3, 2)
+    assert await counts(carol, room_id) == (2, 2)
+    assert await counts(dave, room_id) == (0, 0)
+    # Bob has not the power to mention the room.
+    await bob.send(room_id, everyone)
+    assert await counts(carol, room_id) == (2, 2)
+    await redact(alice, room_id, event_id)
+    assert await counts(carol, room_id) == (1, 1)
+    (await receipt(carol, room_id, last)).ok()
+    assert await counts(carol, room_id) == (0, 0)
+
+
 async def test_who_has_wishes_is_heeded_in_the_room_that_they_join(pair, server: Server) -> None:
     alice, _, room_id = pair
     carol = await server.register("carol")
@@ -133,19 +161,21 @@ async def test_what_is_unread_is_what_notifies_was_not_read_and_not_redacted(
     for user in (plain, mute, word):
         await user.join(room_id)
     readers = [
-        Reader(plain, lambda text: (True, "plain" in text)),
-        Reader(mute, lambda text: ("mute" in text, "mute" in text)),
-        Reader(word, lambda text: (True, "word" in text or "lighthouse" in text)),
+        Reader(plain, lambda text: (True, text in ("plain", "everyone"))),
+        Reader(mute, lambda text: (text in ("mute", "everyone"),) * 2),
+        Reader(word, lambda text: (True, text in ("word", "everyone", "a lighthouse"))),
     ]
     root = await alice.send(room_id, "the root")
     story, redacted = [(root, "the root", "main")], set()
     for _ in range(40):
         doing = random.choice(("say", "say", "say", "redact", "read", "look"))
         if doing == "say":
-            text = random.choice(("nothing", "a lighthouse", *names))
+            text = random.choice(("nothing", "a lighthouse", "everyone", *names))
             content: dict[str, Any] = {"msgtype": "m.text", "body": text}
             if text in names:
                 content["m.mentions"] = {"user_ids": [f"@{text}:{SERVER_NAME}"]}
+            elif text == "everyone":
+                content["m.mentions"] = {"room": True}
             thread = random.choice(("main", root))
             if thread == root:
                 content["m.relates_to"] = {"rel_type": "m.thread", "event_id": root}

@@ -1,10 +1,10 @@
 """Unread counts: how many events would notify a user since they read, by room and thread.
 
-Nothing is written per member. A room has a running counter for each thread and one for the main timeline; what a user
-has not read is the difference between the counter now and where they have read to. Only where an event means another
-thing to a user than to all (it mentions them, or their own rules say so) there is a mark for that user. A redacted
-event has one mark for everyone, which takes it out of all counts. Whoever sends has read: "either by using the API or
-by sending an event" (Client-Server API, "Receiving notifications").
+Nothing is written per member. A room has a running counter for each thread and one for the main timeline, and as many
+for what highlights everyone; what a user has not read is the difference between a counter now and where they have read
+to. Only where an event means another thing to a user than to all (it mentions them, or their own rules say so) there is
+a mark for that user. A redacted event has one mark for everyone, which takes it out of all counts. Whoever sends has
+read: "either by using the API or by sending an event" (Client-Server API, "Receiving notifications").
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from ranvier.store import unread as store
 from ranvier.store.database import Database, Entry, Transaction
 from ranvier.store.events import StoredEvent
 from ranvier.store.log import Kind
-from ranvier.store.unread import EVERYONE, CounterRow, MarkRow, ReadRow
+from ranvier.store.unread import EVERYONE, HIGHLIGHTS, CounterRow, MarkRow, ReadRow
 
 ALL_THREADS = ""
 _THREAD_COST = 250
@@ -61,7 +61,7 @@ class Counts:
 class Counted:
     """What one event does to the counters."""
 
-    counter: CounterRow | None
+    counters: list[CounterRow]
     reads: list[ReadRow]
     marks: list[MarkRow]
 
@@ -118,7 +118,7 @@ class _Reader:
 
 @dataclass(slots=True)
 class RoomCounters:
-    """A room's counters by thread with the version that set each, the newest last, and the readers looked at."""
+    """A room's counters by name with the version that set each, the newest last, and the readers looked at."""
 
     threads: dict[str, tuple[int, int]]
     readers: dict[str, _Reader] = field(default_factory=dict)
@@ -172,19 +172,27 @@ class Unread:
 
     def count(self, room: Room, head: Head, item: TimelineItem, thread: str) -> Counted:
         """What the event does; on the loop, without I/O."""
-        counters: dict[str, tuple[int, int]] = room.counters.threads if room.counters is not None else {}
-        counter = self._tentative.get((room.nid, thread))
-        if counter is None:
-            counter = counters.get(thread, (0, 0))[0]
         facts = facts_of(room, head, item.kept.event)
         shared = default_verdict(facts)
-        row = None
+        counters = []
         if shared.notify:
-            counter += 1
-            row = CounterRow(room.nid, thread, item.version, counter)
-            self._tentative[room.nid, thread] = counter
+            counters.append(self._raise(room, item, thread))
+        if shared.highlight:
+            counters.append(self._raise(room, item, HIGHLIGHTS + thread))
         marks = self._marks(room, head, item, thread, facts, shared)
-        return Counted(row, self._reads(room, item, thread, counter), marks)
+        return Counted(counters, self._reads(room, item, thread, self._counter(room, thread)), marks)
+
+    def _counter(self, room: Room, thread: str) -> int:
+        """A counter as the events left it that are about to be written."""
+        tentative = self._tentative.get((room.nid, thread))
+        if tentative is not None:
+            return tentative
+        counters: RoomCounters | None = room.counters
+        return counters.threads.get(thread, (0, 0))[0] if counters is not None else 0
+
+    def _raise(self, room: Room, item: TimelineItem, thread: str) -> CounterRow:
+        counter = self._tentative[room.nid, thread] = self._counter(room, thread) + 1
+        return CounterRow(room.nid, thread, item.version, counter)
 
     def _reads(self, room: Room, item: TimelineItem, thread: str, counter: int) -> list[ReadRow]:
         """Who sends has read; other servers count for their own users."""
@@ -198,7 +206,12 @@ class Unread:
     async def counted_elsewhere(self, items: Sequence[tuple[Room, TimelineItem, str]]) -> list[Counted]:
         """What events that another process appended did, by (room, event, thread); only for counters in memory."""
         rows = await store.counted_at(
-            self._database, [(room.nid, thread, item.version) for room, item, thread in items]
+            self._database,
+            [
+                (room.nid, name, item.version)
+                for room, item, thread in items
+                for name in (thread, HIGHLIGHTS + thread)
+            ],
         )
         marks: dict[tuple[int, int], list[MarkRow]] = {}
         if any(room.counters is not None and room.counters.readers for room, _, _ in items):
@@ -206,12 +219,14 @@ class Unread:
             marks = await store.marks_at(self._database, places)
         found = []
         for room, item, thread in items:
-            row = rows.get((room.nid, item.version))
+            row = rows.get((room.nid, thread, item.version))
+            highlights = rows.get((room.nid, HIGHLIGHTS + thread, item.version))
+            counters = [one for one in (row, highlights) if one is not None]
             reads = self._reads(room, item, thread, row.counter if row is not None else 0)
             if reads and row is None:
                 counter = await store.counter_at(self._database, room.nid, thread, item.version)
                 reads = self._reads(room, item, thread, counter)
-            found.append(Counted(row, reads, marks.get((room.nid, item.version), [])))
+            found.append(Counted(counters, reads, marks.get((room.nid, item.version), [])))
         return found
 
     def _marks(
@@ -235,23 +250,23 @@ class Unread:
         for user_id in concerned_users(facts, may_be_notified, own):
             preference = wishes.get(user_id, PLAIN)
             verdict = verdict_of(facts, user_id, preference, head)
-            difference = int(verdict.notify) - int(shared.notify)
-            if difference or verdict.highlight:
-                highlight = int(verdict.highlight and verdict.notify)
-                marks.append(MarkRow(room.nid, user_id, item.version, thread, difference, highlight))
+            notify = verdict.notify - shared.notify
+            highlight = verdict.highlight - shared.highlight
+            if notify or highlight:
+                marks.append(MarkRow(room.nid, user_id, item.version, thread, notify, highlight))
         return marks
 
     def undo(self, counted: Iterable[Counted]) -> None:
         """These events were counted and will not be, as one that should enter with them was refused."""
         for one in counted:
-            if one.counter is not None:
-                self._tentative[one.counter.room, one.counter.thread] -= 1
+            for row in one.counters:
+                self._tentative[row.room, row.thread] -= 1
 
     async def write(self, transaction: Transaction, counted: Sequence[Counted]) -> None:
         """Write what a batch did."""
         await store.write(
             transaction,
-            [one.counter for one in counted if one.counter is not None],
+            [row for one in counted for row in one.counters],
             [read for one in counted for read in one.reads],
             [mark for one in counted for mark in one.marks],
         )
@@ -267,8 +282,8 @@ class Unread:
             return
         counters: RoomCounters = room.counters
         for one in counted:
-            if one.counter is not None:
-                counters.count(one.counter)
+            for row in one.counters:
+                counters.count(row)
             for mark in one.marks:
                 reader = counters.readers.get(mark.user_id)
                 if reader is not None:
@@ -287,10 +302,12 @@ class Unread:
         counters = room.counters or await self._counters(room)
         reader = counters.readers.get(user_id) or await self._reader(room, counters, user_id)
         counts = Counts(Count())
-        for thread, counter, version in counters.after(reader.floor):
+        for name, counter, version in counters.after(reader.floor):
+            thread = name.removeprefix(HIGHLIGHTS)
             seen = reader.seen(thread)
             if version > seen:
-                _add(counts, thread, counter - await self._base(room, reader, thread, seen), 0)
+                unread = counter - await self._base(room, reader, name, seen)
+                _add(counts, thread, *((unread, 0) if name == thread else (0, unread)))
         for thread, total in list(reader.sums.items()):
             _add(counts, thread, total.notification, total.highlight)
         counts.threads = {root: c for root, c in counts.threads.items() if c.notification or c.highlight}

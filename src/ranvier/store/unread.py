@@ -9,8 +9,12 @@ EVERYONE = ""
 """Whose mark is a redacted event's: it takes back, for every reader, what the event meant."""
 
 
+HIGHLIGHTS = "+"
+"""Before a thread's name: its counter of events that highlight everyone, such as one that mentions the whole room."""
+
+
 class CounterRow(NamedTuple):
-    """The counter of a thread after one version of the room's timeline."""
+    """A counter of a thread after one version of the room's timeline: of what notifies, or of `HIGHLIGHTS`."""
 
     room: int
     thread: str
@@ -55,8 +59,8 @@ async def write(
 
 async def counted_at(
     reader: Reader, places: Sequence[tuple[int, str, int]]
-) -> dict[tuple[int, int], CounterRow]:
-    """Of (room, thread, version), those whose event notifies: their counters by (room, version)."""
+) -> dict[tuple[int, str, int], CounterRow]:
+    """Of (room, thread, version), those whose event moved the counter, with it."""
     rows = await reader.fetch(
         "SELECT room, thread, version, counter FROM unread_counters "
         "WHERE room = ANY($1) AND thread = ANY($2) AND version = ANY($3)",
@@ -65,7 +69,8 @@ async def counted_at(
         sorted({version for _, _, version in places}),
     )
     wanted = set(places)
-    return {(row[0], row[2]): CounterRow(*row) for row in rows if tuple(row[:3]) in wanted}
+    found = (CounterRow(*row) for row in rows)
+    return {row[:3]: row for row in found if row[:3] in wanted}
 
 
 async def marks_at(reader: Reader, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[MarkRow]]:
@@ -122,13 +127,10 @@ async def marks_of(reader: Reader, rooms: Sequence[int], user_id: str) -> list[M
 
 async def take_back(transaction: Transaction, room: int, thread: str, version: int) -> None:
     """The event that made a version of the room's timeline was redacted: it counts for nobody any more."""
-    counted = await transaction.fetch_value(
-        "SELECT 1 FROM unread_counters WHERE room = $1 AND thread = $2 AND version = $3",
-        room,
-        thread,
-        version,
-    )
-    mark = MarkRow(room, EVERYONE, version, thread, -1 if counted is not None else 0, 0)
+    places = [(room, thread, version), (room, HIGHLIGHTS + thread, version)]
+    counted = await counted_at(transaction, places)
+    notify, highlight = (-1 if place in counted else 0 for place in places)
+    mark = MarkRow(room, EVERYONE, version, thread, notify, highlight)
     await transaction.insert(
         "unread_marks", "room, user_id, version, thread, notify, highlight", [mark], "DO NOTHING"
     )
