@@ -14,6 +14,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "register": "ranvier.cli.register:register",
     "keys": "ranvier.cli.keys:keys",
     "workers": "ranvier.cli.workers:workers",
+    "database": "ranvier.cli.database:database",
     "federation": "ranvier.cli.federation:federation",
 }
 

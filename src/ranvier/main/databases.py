@@ -96,6 +96,12 @@ async def claim(database: Database, server_name: str) -> None:
         rows = [("server_name", server_name), ("log_generation", secrets.token_hex(4)), ("log_horizon", "0")]
         await transaction.insert("meta", "name, value", rows, "(name) DO NOTHING")
 
+    if await database.fetch_value("SELECT 1 FROM meta WHERE name = 'moved_to'"):
+        raise CannotStart(
+            "The SQLite database was copied to PostgreSQL, and what it holds is old by now: the configuration's "
+            "`database` must name the PostgreSQL database. To go back, and lose what was written since, take the "
+            "mark away: sqlite3 FILE \"DELETE FROM meta WHERE name = 'moved_to'\""
+        )
     owner = await database.fetch_value("SELECT value FROM meta WHERE name = 'server_name'")
     if owner is None:
         await database.commit(write)
