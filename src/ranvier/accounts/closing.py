@@ -16,6 +16,7 @@ from ranvier.store import (
     key_backup,
     presence,
     profiles,
+    thread_subscriptions,
     threepids,
 )
 from ranvier.store.database import Database, Entry, Fence, Transaction
@@ -53,6 +54,7 @@ class Closing:
             await account_data.remove_all(transaction, user_id)
             await filters.remove_all(transaction, user_id)
             await presence.remove(transaction, user_id)
+            await thread_subscriptions.remove_all(transaction, user_id)
             if erase:
                 await profiles.remove(transaction, user_id)
                 await key_backup.delete_backups(transaction, user_id)

@@ -90,6 +90,7 @@ _PROPOSED = ""
 """In the place of a version, for what none has yet."""
 _DATA = f"{_CLIENT}/unstable/org.matrix.msc3391/user/{{userId}}/account_data/{{type}}"
 _DELAYED = f"{_CLIENT}/unstable/org.matrix.msc4140/delayed_events"
+_SUBSCRIPTION = f"{_CLIENT}/unstable/io.element.msc4306/rooms/{{roomId}}/thread/{{threadRootId}}/subscription"
 _FEATURES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("org.matrix.msc3440.stable", "v1.4", _THREADS),  # threads
     ("org.matrix.msc3771", "v1.4", _THREADS),  # receipts by thread
@@ -100,6 +101,7 @@ _FEATURES: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("org.matrix.msc3916.stable", "v1.11", dict(ADDED)["v1.11"]),  # media with authentication
     ("org.matrix.msc3391", _PROPOSED, (("DELETE", _DATA),)),  # deletion of account data
     ("org.matrix.msc4140", _PROPOSED, (("GET", _DELAYED),)),  # events that are sent later
+    ("org.matrix.msc4306", _PROPOSED, (("PUT", _SUBSCRIPTION),)),  # following threads
 )
 """Names by which clients ask for what a version added, where that version is not listed yet; and what it takes."""
 

@@ -49,6 +49,7 @@ from ranvier.rooms.servers import Servers
 from ranvier.rooms.shaping import Shapes
 from ranvier.rooms.state import RoomState
 from ranvier.rooms.summaries import Summaries
+from ranvier.rooms.thread_subscriptions import ThreadSubscriptions
 from ranvier.rooms.times import Times
 from ranvier.rooms.unread import Unread
 from ranvier.rooms.upgrade import Upgrading
@@ -86,6 +87,7 @@ def add_rooms(
     parts.add(RoomState(database, heads, events, accesses))
     history = parts.add(History(database, heads, events, visibility, accesses))
     parts.add(Reports(database, writer, heads, history, now))
+    parts.add(ThreadSubscriptions(database, writer, history, events))
     parts.add(Times(database, events, visibility, accesses))
     parts.add(Related(database, events, visibility, accesses, history))
     following = None
