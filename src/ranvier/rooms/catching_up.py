@@ -20,16 +20,16 @@ from ranvier.rooms.heads import Heads, Room, TimelineItem
 from ranvier.rooms.joined import UserRooms
 from ranvier.rooms.unread import Unread
 from ranvier.rooms.writing import Made, next_head, recount
+from ranvier.store import appended as appended_store
 from ranvier.store import gaps as gaps_store
 from ranvier.store import rooms as rooms_store
 from ranvier.store import state as state_store
-from ranvier.store import timeline as timeline_store
+from ranvier.store.appended import Appended
 from ranvier.store.database import Database, Entry
 from ranvier.store.events import StoredEvent
-from ranvier.store.log import Kind, room_audience, room_of
+from ranvier.store.log import Kind, room_of
 from ranvier.store.rooms import Membership
 from ranvier.store.state import Key, Root
-from ranvier.store.timeline import Step
 
 _IDLE_S: Final = 10.0
 """Seconds for which a room follows what others do while nobody here asks for it."""
@@ -116,41 +116,42 @@ class CatchingUp:
         return found
 
     async def _fill_rooms(self, entries: Sequence[Entry], rooms: dict[str, Room]) -> None:
-        steps = {
-            (room_audience(step.room), step.version): step
-            for step in await timeline_store.steps(
-                self._database, list(rooms), entries[0].position - 1, entries[-1].position
-            )
-        }
-        nids = [step.event for step in steps.values() if step.event is not None]
-        nids += [int(e.ref) for e in entries if e.kind == Kind.REDACTION and e.audience in rooms]
-        kept = await self._events.read_anew(nids)
+        redacted = [int(e.ref) for e in entries if e.kind == Kind.REDACTION and e.audience in rooms]
         tangled = {(entry.audience, entry.ref) for entry in entries if entry.kind == Kind.STATE}
+        news = [e for e in entries if e.kind == Kind.EVENT and e.audience in rooms]
+        places = [(rooms[entry.audience], int(entry.ref)) for entry in news]
+        # Together, as whoever waits for this waits for the slowest of them only.
+        found, marks, targets = await asyncio.gather(
+            appended_store.at(self._database, [(room.nid, version) for room, version in places]),
+            self._unread.marks_at(places),
+            self._events.read_anew(redacted),
+        )
+        appended = {(one.kept.room, one.version): one for one in found}
         standing: dict[tuple[int, Key], StoredEvent | None] = {}
-        counting: list[tuple[Room, Made, str]] = []
+        running: dict[tuple[int, str], int] = {}
         for entry in entries:
-            room = rooms.get(entry.audience)
-            if room is None:
-                continue
             if entry.kind == Kind.REDACTION:
-                entry.payload = kept.get(int(entry.ref))
+                entry.payload = targets.get(int(entry.ref))
+        for entry, (room, version) in zip(news, places, strict=True):
+            move = self._moves[entry.position] = _Move(room, version)
+            one = appended.get((room.nid, version))
+            if one is None or (entry.audience, entry.ref) in tangled:
                 continue
-            if entry.kind != Kind.EVENT:
-                continue
-            step = steps.get((entry.audience, int(entry.ref)))
-            move = self._moves[entry.position] = _Move(room, int(entry.ref))
-            event = kept.get(step.event) if step is not None and step.event is not None else None
-            if step is None or event is None or (entry.audience, entry.ref) in tangled:
-                continue
-            move.made = await self._made(room, step, event, standing)
-            entry.payload, entry.weight = move.made.item, cost_of(event)
-            counting.append((room, move.made, await self._thread_of(event)))
-        await self._count([one for one in counting if one[0].counters is not None])
+            self._events.take(one.kept)
+            made = move.made = await self._made(room, one, standing)
+            assert made.item is not None
+            entry.payload, entry.weight = made.item, cost_of(one.kept)
+            if room.counters is not None:
+                thread = await self._thread_of(one.kept)
+                counter = await self._unread.counters_at(room, thread, version, one.counters, running)
+                own = marks.get((room.nid, version), [])
+                made.counted = self._unread.counted_elsewhere(room, made.item, thread, counter, own)
 
     async def _made(
-        self, room: Room, step: Step, kept: StoredEvent, standing: dict[tuple[int, Key], StoredEvent | None]
+        self, room: Room, step: Appended, standing: dict[tuple[int, Key], StoredEvent | None]
     ) -> Made:
         """What the event did to the room, as if it had been appended here."""
+        kept = step.kept
         moved: dict[Key, tuple[StoredEvent | None, StoredEvent | None]] = {}
         replaced = None
         if kept.event.state_key is not None:
@@ -190,14 +191,6 @@ class CatchingUp:
         if "m.relates_to" not in kept.event.content:
             return relations.MAIN_TIMELINE
         return await self._events.thread_of(kept.event.content)
-
-    async def _count(self, made: Sequence[tuple[Room, Made, str]]) -> None:
-        if not made:
-            return
-        items = [(room, one.item, thread) for room, one, thread in made if one.item is not None]
-        counted = await self._unread.counted_elsewhere(items)
-        for (_, one, _), what in zip(made, counted, strict=True):
-            one.counted = what
 
     async def _fill_memberships(self, entries: Sequence[Entry], pairs: Sequence[tuple[str, str]]) -> None:
         found = await rooms_store.memberships_among(self._database, pairs)

@@ -111,14 +111,18 @@ class Events:
         """Events by number as they are now, whatever is known of them; unknown ones are left out."""
         for nid in nids:
             self._forget(nid)
-        found = await store.by_nid(self._database, nids)
+        found = await store.by_nid(self._database, nids) if nids else {}
         for kept in found.values():
-            self.renew(kept)
-            redaction = self._nid_of.get(kept.redacted_by) if kept.redacted_by is not None else None
-            if redaction is not None:
-                # It may have waited for this event, and counts since that is here.
-                self._forget(redaction)
+            self.take(kept)
         return found
+
+    def take(self, kept: StoredEvent) -> None:
+        """An event as another process left it."""
+        self.renew(kept)
+        redaction = self._nid_of.get(kept.redacted_by) if kept.redacted_by is not None else None
+        if redaction is not None:
+            # It may have waited for this event, and counts since that is here.
+            self._forget(redaction)
 
     def renew(self, kept: StoredEvent) -> None:
         """An outlier was brought in: what was known of it before holds no more."""

@@ -203,31 +203,53 @@ class Unread:
         where = ALL_THREADS if event.type == MEMBER else thread
         return [ReadRow(room.nid, event.sender, where, item.version, counter)]
 
-    async def counted_elsewhere(self, items: Sequence[tuple[Room, TimelineItem, str]]) -> list[Counted]:
-        """What events that another process appended did, by (room, event, thread); only for counters in memory."""
-        rows = await store.counted_at(
-            self._database,
-            [
-                (room.nid, name, item.version)
-                for room, item, thread in items
-                for name in (thread, HIGHLIGHTS + thread)
-            ],
-        )
-        marks: dict[tuple[int, int], list[MarkRow]] = {}
-        if any(room.counters is not None and room.counters.readers for room, _, _ in items):
-            places = [(room.nid, item.version) for room, item, _ in items]
-            marks = await store.marks_at(self._database, places)
-        found = []
-        for room, item, thread in items:
-            row = rows.get((room.nid, thread, item.version))
-            highlights = rows.get((room.nid, HIGHLIGHTS + thread, item.version))
-            counters = [one for one in (row, highlights) if one is not None]
-            reads = self._reads(room, item, thread, row.counter if row is not None else 0)
-            if reads and row is None:
-                counter = await store.counter_at(self._database, room.nid, thread, item.version)
-                reads = self._reads(room, item, thread, counter)
-            found.append(Counted(counters, reads, marks.get((room.nid, item.version), [])))
-        return found
+    async def counters_at(
+        self,
+        room: Room,
+        thread: str,
+        version: int,
+        told: list[CounterRow],
+        running: dict[tuple[int, str], int],
+    ) -> tuple[int, list[CounterRow]]:
+        """A thread's counter after an event that another process appended, and the rows that the event made.
+
+        `told` are those of the main timeline; `running` are counters that events just before it made.
+        """
+        rows = told
+        if thread != MAIN_TIMELINE:
+            places = [(room.nid, name, version) for name in (thread, HIGHLIGHTS + thread)]
+            rows = list((await store.counted_at(self._database, places)).values())
+        for row in rows:
+            running[room.nid, row.thread] = row.counter
+        if (room.nid, thread) in running:
+            return running[room.nid, thread], rows
+        threads: dict[str, tuple[int, int]] = room.counters.threads if room.counters is not None else {}
+        counter, at = threads.get(thread, (0, 0))
+        if at >= version:
+            # Memory is ahead.
+            counter = await store.counter_at(self._database, room.nid, thread, version)
+        return counter, rows
+
+    async def marks_at(self, places: Sequence[tuple[Room, int]]) -> dict[tuple[int, int], list[MarkRow]]:
+        """Marks of events (room, version) for readers in memory."""
+        wanted = [
+            (room.nid, version)
+            for room, version in places
+            if room.counters is not None and room.counters.readers
+        ]
+        return await store.marks_at(self._database, wanted) if wanted else {}
+
+    def counted_elsewhere(
+        self,
+        room: Room,
+        item: TimelineItem,
+        thread: str,
+        counted: tuple[int, list[CounterRow]],
+        marks: list[MarkRow],
+    ) -> Counted:
+        """What an event did that another process appended."""
+        counter, rows = counted
+        return Counted(rows, self._reads(room, item, thread, counter), marks)
 
     def _marks(
         self, room: Room, head: Head, item: TimelineItem, thread: str, facts: PushFacts, shared: Verdict

@@ -95,15 +95,15 @@ EVENT_COLUMNS = (
     "nid, event_id, room, type, state_key, sender, depth, received_ts, outcome, state_line, state_version, "
     "timeline_version, redacted_by, transaction_ref, pdu"
 )
-_READ = (
+READ = (
     "e.nid, e.event_id, e.room, e.received_ts, e.outcome, e.state_line, e.state_version, e.redacted_by, "
     "e.transaction_ref, e.pdu, r.version, e.timeline_version"
 )
-_FROM = "FROM events e JOIN rooms r ON r.nid = e.room"
+FROM = "FROM events e JOIN rooms r ON r.nid = e.room"
 
 
 def stored(row: Row) -> StoredEvent:
-    """The event of a row that `_READ` selects."""
+    """The event of a row that begins with what `READ` selects from `FROM`."""
     event = Event(row[1], ROOM_VERSIONS[row[10]], orjson.loads(row[9]), row[9])
     if row[7] is not None:
         event = redacted(event)
@@ -193,19 +193,19 @@ async def rejected_since(reader: Reader, room: int, after: int, limit: int) -> l
 
 async def by_nid(reader: Reader, nids: Sequence[int]) -> dict[int, StoredEvent]:
     """Events by number; unknown ones are left out."""
-    rows = await reader.fetch(f"SELECT {_READ} {_FROM} WHERE e.nid = ANY($1)", list(nids))
+    rows = await reader.fetch(f"SELECT {READ} {FROM} WHERE e.nid = ANY($1)", list(nids))
     return {row[0]: stored(row) for row in rows}
 
 
 async def by_id(reader: Reader, event_id: str) -> StoredEvent | None:
     """One event by its id."""
-    row = await reader.fetch_row(f"SELECT {_READ} {_FROM} WHERE e.event_id = $1", event_id)
+    row = await reader.fetch_row(f"SELECT {READ} {FROM} WHERE e.event_id = $1", event_id)
     return stored(row) if row is not None else None
 
 
 async def by_ids(reader: Reader, event_ids: Sequence[str]) -> dict[str, StoredEvent]:
     """Events by id; unknown ones are left out."""
-    rows = await reader.fetch(f"SELECT {_READ} {_FROM} WHERE e.event_id = ANY($1)", list(event_ids))
+    rows = await reader.fetch(f"SELECT {READ} {FROM} WHERE e.event_id = ANY($1)", list(event_ids))
     return {row[1]: stored(row) for row in rows}
 
 

@@ -1,12 +1,9 @@
 """A room's live timeline: one row for each version of its head, in the room's own order."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import orjson
-
 from ranvier.store.database import Reader
-from ranvier.store.log import Kind, room_audience
+from ranvier.store.log import room_audience
 from ranvier.store.state import Root
 
 
@@ -29,39 +26,6 @@ async def page(reader: Reader, room: int, after: int, until: int, limit: int) ->
         limit,
     )
     return [TimelineRow(row[0], row[1], Root(row[2], row[3])) for row in reversed(rows)]
-
-
-class Step(NamedTuple):
-    """One version of a room's timeline as it was committed; `extremities` are numbers of events."""
-
-    room: int
-    version: int
-    event: int | None
-    extremities: tuple[int, ...]
-    root: Root
-
-
-async def steps(reader: Reader, audiences: Sequence[str], after: int, until: int) -> list[Step]:
-    """The versions that events made in rooms, by positions of the log with `after < position <= until`, in order."""
-    rows = await reader.fetch(
-        "SELECT t.room, t.version, t.event, t.extremities, t.state_line, t.state_version FROM log l "
-        "JOIN timeline t ON t.room = CAST(substr(l.audience, 2) AS BIGINT) AND t.version = CAST(l.ref AS BIGINT) "
-        "WHERE l.position > $1 AND l.position <= $2 AND l.kind = $3 AND l.audience = ANY($4) ORDER BY l.position",
-        after,
-        until,
-        int(Kind.EVENT),
-        list(audiences),
-    )
-    return [
-        Step(
-            row[0],
-            row[1],
-            row[2],
-            tuple(orjson.loads(row[3])) if row[3] is not None else (row[2],),
-            Root(row[4], row[5]),
-        )
-        for row in rows
-    ]
 
 
 async def root_at(reader: Reader, room: int, version: int) -> Root | None:
