@@ -102,6 +102,8 @@ async def write_timeline(transaction: Transaction, made: Iterable[Made]) -> set[
         for one in made
         if one.item is not None
     ]
+    # In one order whoever writes, so that no two processes wait for each other.
+    rows.sort(key=lambda row: row[:2])
     if not transaction.is_careful:
         await rooms_store.put_timeline(transaction, rows, Crowded())
         return set()

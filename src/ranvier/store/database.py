@@ -97,6 +97,13 @@ class Transaction(Reader, Protocol):
         """A part of the transaction: what raises within is undone, announcements included, and raised on."""
         ...
 
+    async def take_turn(self) -> None:
+        """Wait until no other process is in a transaction that took a turn: what is read now holds until the commit.
+
+        It ends if nothing is asked of it for a second, as when its process was stopped.
+        """
+        ...
+
     def fence(self, fence: Fence) -> None:
         """Commit only if the portion did not change hands; otherwise the commit raises, and nothing is written."""
         ...

@@ -64,6 +64,10 @@ WHERE first_position IS NOT NULL;
 """
 _FINISH = _APPEND + "COMMIT;"
 _FINISH_AND_RING = _APPEND + _RING + "COMMIT;"
+# Who is stopped with the lock is cut off by the server, which releases it.
+_TAKE_TURN = f"""
+SET LOCAL idle_in_transaction_session_timeout = '1s'; SELECT pg_advisory_xact_lock({LOG_LOCK + 2});
+"""
 _RING_BYTES = 7_800
 """Of a ring with its entries; PostgreSQL takes less than 8,000."""
 
@@ -175,6 +179,15 @@ class PostgresTransaction(Connection):
     def part(self) -> AbstractAsyncContextManager[None]:
         """A part of the transaction: what raises within is undone, announcements included."""
         return savepoint(self, self.entries)
+
+    async def take_turn(self) -> None:
+        """Wait until no other process is in a transaction that took a turn."""
+        if self._begun or self._puts:
+            await self._go_on()
+            await self._connection.execute(_TAKE_TURN)
+        else:
+            self._begun = True
+            await self._connection.execute(f"BEGIN; {_TAKE_TURN}")
 
     def fence(self, fence: Fence) -> None:
         """Commit only if the portion did not change hands."""

@@ -131,6 +131,10 @@ class _Transaction(_Connection):
     def part(self) -> AbstractAsyncContextManager[None]:
         return savepoint(self, self.entries)
 
+    async def take_turn(self) -> None:
+        # No other process can use the file.
+        pass
+
     def fence(self, fence: Fence) -> None:
         # No other process can use the file.
         pass

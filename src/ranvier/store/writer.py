@@ -36,6 +36,8 @@ class Work(Generic[Operation, Result]):
     """How operations of one kind are formed, written and settled; `rank` orders the works of a batch."""
 
     rank = 0
+    takes_turns = False
+    """Whether what it reads in the transaction must not be changed by another process before the commit."""
 
     def form(self, operations: Sequence[Operation]) -> Sequence[Result | Exception | None]:
         """Prepare the operations on the loop; an answer other than `None` ends an operation before the commit."""
@@ -61,6 +63,7 @@ class Single(Work[Callable[[Transaction], Awaitable[Any]], Any]):
     """Operations that are each a function of the transaction."""
 
     rank = 1
+    takes_turns = True
 
     async def write(
         self,
@@ -182,7 +185,11 @@ class Writer:
             return
         number = sum(len(members) for _, members in groups)
 
+        takes_turns = any(work.takes_turns for work, _ in groups) and not self._tailing.neighbours.alone()
+
         async def write(transaction: Transaction) -> list[Sequence[Any]]:
+            if takes_turns:
+                await transaction.take_turn()
             return [
                 await work.write(transaction, [waiting.operation for waiting in members], alone=number == 1)
                 for work, members in groups
