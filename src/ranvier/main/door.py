@@ -6,7 +6,7 @@ it says something: the event is appended here, under the same transaction id, so
 (docs/decisions/0126-one-process-for-a-room.md).
 
 Links are sockets in Linux's abstract namespace between processes of one user. A message is four bytes of length and
-JSON: [number, waits until, request] and [number, answer]; [0] asks whether somebody is there, and is the answer.
+JSON: [number, asked at, request] and [number, answer]; [0] asks whether somebody is there, and is the answer.
 """
 
 import asyncio
@@ -32,6 +32,8 @@ from ranvier.store.shares import named, owner
 from ranvier.store.writer import Writer
 
 PATIENCE_S: Final = 0.15
+"""After so long without a word from a neighbour nobody waits for it."""
+_LONGEST_WAIT_S: Final = 5.0
 _PROBE_S: Final = 0.2
 """Between two questions to one who does not answer whether it is there."""
 _LONGEST: Final = 1 << 20
@@ -110,8 +112,10 @@ class Way:
         self._link: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._number = 0
         self._is_slow = False
+        self._heard = 0.0
         self._probed = 0.0
 
     async def ask(self, request: list[Any]) -> list[Any] | None:
@@ -129,17 +133,25 @@ class Way:
         self._number += 1
         number = self._number
         future = self._asked[number] = loop.create_future()
-        link.say(orjson.dumps([number, time.time() + self._patience_s, request]))
-        timer = loop.call_later(self._patience_s, self._give_up, number)
+        link.say(orjson.dumps([number, time.time(), request]))
+        self._timers[number] = loop.call_later(self._patience_s, self._look, number, loop.time())
         try:
             answer: list[Any] | None = await future
         finally:
-            timer.cancel()
-            self._asked.pop(number, None)
+            self._timers.pop(number).cancel()
+            del self._asked[number]
         return answer
 
-    def _give_up(self, number: int) -> None:
-        """It is too slow: nobody waits for it any longer."""
+    def _look(self, number: int, asked: float) -> None:
+        """Wait on for one who is busy and answers others; who says nothing at all is waited for no longer."""
+        loop = asyncio.get_running_loop()
+        silent = loop.time() - max(self._heard, asked)
+        if silent < self._patience_s:
+            if loop.time() - asked < _LONGEST_WAIT_S:
+                self._timers[number] = loop.call_later(self._patience_s - silent, self._look, number, asked)
+            elif not self._asked[number].done():
+                self._asked[number].set_result(None)
+            return
         self._is_slow = True
         for future in self._asked.values():
             if not future.done():
@@ -147,6 +159,7 @@ class Way:
 
     def _hear(self, link: Link, message: bytes) -> None:
         self._is_slow = False
+        self._heard = asyncio.get_running_loop().time()
         number, *answer = orjson.loads(message)
         future = self._asked.get(number)
         if future is not None and not future.done():
@@ -293,9 +306,9 @@ class Door:
         if message == _THERE:
             link.say(_THERE)
             return
-        number, until, request = orjson.loads(message)
-        if time.time() > until:
-            # This process was stopped: nobody waits for it.
+        number, asked, request = orjson.loads(message)
+        if time.time() - asked > _LONGEST_WAIT_S:
+            # This process was stopped: nobody waits for it any longer.
             return
         task = asyncio.get_running_loop().create_task(self._answer(link, number, request))
         self._tasks.add(task)

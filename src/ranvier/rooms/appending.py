@@ -127,16 +127,19 @@ class Appending(Work[Proposal, list[str]]):
 
     async def append(self, proposal: Proposal) -> list[str]:
         """Commit a proposal; raises `Refusal` if the room's rules or the event's form forbid it."""
-        if self._elsewhere is not None and proposal.is_plain:
-            event_ids = await self._elsewhere(proposal)
-            if event_ids is not None:
-                return event_ids
-        return await self.append_here(proposal)
+        return await self._append(proposal, self._elsewhere if proposal.is_plain else None)
 
     async def append_here(self, proposal: Proposal) -> list[str]:
         """Commit a proposal in this process, whichever the room's is."""
+        return await self._append(proposal, None)
+
+    async def _append(self, proposal: Proposal, elsewhere: Elsewhere | None) -> list[str]:
         room = proposal.room
         for _ in range(_TRIES):
+            if elsewhere is not None:
+                event_ids = await elsewhere(proposal)
+                if event_ids is not None:
+                    return event_ids
             if not proposal.creates:
                 await self._gather(proposal)
             if room.turn.locked():
