@@ -96,6 +96,8 @@ def test_the_guides_main_file_makes_the_main_process_which_sends_nothing(files: 
     config = files(SHARED + MAIN)
     assert config.processes.is_main and config.processes.instance == "main"
     assert config.processes.roles == ALL_ROLES - {Role.SENDING}
+    # The reader works through what comes from others as long as it lives.
+    assert config.processes.in_reserve == {Role.FEDERATION}
     assert config.processes.daemon is not None
     assert [(one.port, one.addresses) for one in config.listeners] == [
         (8008, ("::1", "127.0.0.1")),
@@ -119,6 +121,7 @@ def test_the_guides_generic_worker_answers_clients_and_servers_on_its_own_listen
     processes = config.processes
     assert (processes.instance, processes.is_main) == ("federation_reader", False)
     assert processes.roles == {Role.CLIENTS, Role.FEDERATION, Role.MEDIA}
+    assert processes.in_reserve == frozenset()
     assert [(one.kind, one.port, one.addresses) for one in config.listeners] == [
         ("http", 32902, ("127.0.0.1",)),
         ("metrics", 32981, ("127.0.0.1",)),

@@ -226,6 +226,7 @@ class Picture:
 
     def __init__(self, folder: Path, authority: Authority, database: dict[str, Any]) -> None:
         self.folder = folder
+        self.database: dict[str, Any] = database["args"]
         # Apache's children run as another user.
         folder.chmod(0o755)
         self.port = free_port()

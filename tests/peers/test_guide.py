@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.authority import Authority
@@ -351,6 +352,21 @@ async def test_a_busy_federated_room_leaves_the_main_process_out_of_federation(
         assert transactions_taken(name) == 0, name
     for name in ("main", "federation_reader"):
         assert transactions_sent(name) == 0, name
+    # What came in is not only answered but also worked through by the reader.
+    assert await _who_works_on(picture, "inbox") == {"federation_reader"}
+    assert await _who_works_on(picture, "destinations") == {"synapse.app.federation_sender"}
+
+
+async def _who_works_on(picture: Picture, queue: str) -> set[str]:
+    """The names of the processes that have portions of a queue."""
+    args = picture.database
+    connection = await asyncpg.connect(host=args["host"], user=args["user"], database=args["database"])
+    rows = await connection.fetch(
+        "SELECT DISTINCT p.instance FROM leases l JOIN processes p ON p.id = l.holder WHERE l.name = $1",
+        queue,
+    )
+    await connection.close()
+    return {row[0] for row in rows}
 
 
 async def test_who_is_invited_from_the_other_server_joins_talks_leaves_and_comes_back(

@@ -98,6 +98,16 @@ async def test_a_second_main_process_is_not_made_by_the_shared_file(main: Server
         await worker.kill()
 
 
+async def test_a_process_answers_nothing_of_a_role_that_it_has_not(main: ServerProcess):
+    _add(main, roles=["clients", "background"])
+    await main.start(90)
+    async with Client(main.base_url, judged=False) as client:
+        assert (await client.get("/_matrix/client/versions")).status == 200
+        for path in ("/_matrix/federation/v1/version", "/_matrix/media/v3/download/a.org/b"):
+            answer = await client.get(path)
+            assert (answer.status, answer.errcode) == (404, "M_UNRECOGNIZED")
+
+
 async def test_a_sender_beside_a_main_process_that_sends_does_not_start_and_says_what_to_do(
     main: ServerProcess,
 ):

@@ -10,7 +10,7 @@ from tests.conftest import PostgresDatabases
 from ranvier.store.database import Database, Fenced
 from ranvier.store.neighbours import Neighbours
 from ranvier.store.postgres import PostgresDatabase
-from ranvier.store.shares import TOPIC, Leases, Shares
+from ranvier.store.shares import TOPIC, Leases, Shares, reserve
 
 KEYS = [f"s{number}.test" for number in range(500)]
 
@@ -140,6 +140,15 @@ async def test_on_sqlite_a_process_has_everything_at_once_and_writes_nothing(dat
     await leases.stop()
     assert sorted(worker.left) == list(range(shares.portions))
     assert await database.fetch_value("SELECT COUNT(*) FROM leases") == 0
+
+
+async def test_who_has_a_role_in_reserve_works_only_while_nobody_else_has_it(place: Place):
+    main = await place.add("main", ("sending", reserve("sending")))
+    assert main.keys() == set(KEYS)
+    sender = await place.add("sender")
+    await place.until(lambda: sender.keys() == set(KEYS) and not main.keys())
+    await sender.stop()
+    await place.until(lambda: main.keys() == set(KEYS))
 
 
 async def test_a_process_alone_has_everything_when_it_has_started(place: Place):

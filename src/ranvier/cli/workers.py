@@ -63,7 +63,7 @@ def _as_json(row: ProcessRow) -> dict[str, Any]:
         "instance": process.instance,
         "host": process.host,
         "pid": process.pid,
-        "roles": sorted(process.roles),
+        "roles": _roles(row),
         "alive": row.is_alive,
         "up_s": round(row.up_s),
         "silent_s": round(row.silent_s, 1),
@@ -71,10 +71,14 @@ def _as_json(row: ProcessRow) -> dict[str, Any]:
     }
 
 
+def _roles(row: ProcessRow) -> list[str]:
+    return [role for role in sorted(ALL_ROLES) if role in row.process.roles]
+
+
 def _cells(row: ProcessRow) -> tuple[str, ...]:
     process, figures = row.process, row.figures
     where = f"{process.host}:{process.pid}"
-    roles = "all" if process.roles == ALL_ROLES else ", ".join(sorted(process.roles)) or "none"
+    roles = "all" if len(_roles(row)) == len(ALL_ROLES) else ", ".join(_roles(row)) or "none"
     if not row.is_alive:
         return (process.instance, where, roles, f"silent for {_span(row.silent_s)}")
     return (

@@ -55,12 +55,13 @@ class Processes:
 
     `instance` is its name, another one for each on this machine. `workers` equal ones are started by a supervisor
     (None: one for each core). A worker of Synapse's form is not `is_main`, and `main_address` is where it finds the
-    one that is.
+    one that is. Of the roles `in_reserve` it does the shared work only while no other process has them.
     """
 
     instance: str
     is_main: bool = True
     roles: frozenset[Role] = ALL_ROLES
+    in_reserve: frozenset[Role] = frozenset()
     workers: int | None = 1
     redis: Redis | None = None
     daemon: Daemon | None = None

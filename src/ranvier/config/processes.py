@@ -57,6 +57,8 @@ class ProcessReading:
             instance=self._name,
             is_main=self._is_main,
             roles=self._roles(listeners),
+            # What other servers send is a worker's to work through where there is one that answers them.
+            in_reserve=frozenset({Role.FEDERATION} if self._is_main and values["roles"] is None else ()),
             workers=values["workers"],
             redis=self._redis(secrets),
             daemon=self._daemon(),

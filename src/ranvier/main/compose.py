@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from ranvier.accounts.sightings import Sightings
 from ranvier.accounts.tokens import Tokens
 from ranvier.bus.channel import Channel
 from ranvier.bus.local import Bell
 from ranvier.client_api.static import Welcome
-from ranvier.config import Config, Role
+from ranvier.config import Config, Processes, Role
 from ranvier.federation.senders_missed import SendersMissed
 from ranvier.http.application import Application
 from ranvier.http.limits import Limits, RateLimit
@@ -45,10 +46,13 @@ from ranvier.store import log
 from ranvier.store.database import Database
 from ranvier.store.log import Tail
 from ranvier.store.neighbours import Neighbours
-from ranvier.store.shares import TOPIC, Leases
+from ranvier.store.shares import TOPIC, Leases, reserve
 from ranvier.store.tailing import Tailing
 from ranvier.store.writer import Writer
 from ranvier.sync.syncing import LogView
+
+_ROLES: Final = {"client": Role.CLIENTS, "federation": Role.FEDERATION, "media": Role.MEDIA}
+"""The role that a resource of a listener needs."""
 
 
 def milliseconds_now() -> int:
@@ -86,6 +90,7 @@ class Composition:
     routes: list[Route]
     strays: Traffic
     instance: str
+    roles: frozenset[Role]
 
     @property
     def identity(self) -> Identity:
@@ -95,7 +100,8 @@ class Composition:
 
     def application(self, resources: frozenset[str], *, forwarded: bool) -> Application:
         """What a listener with these resources answers; `forwarded` trusts `X-Forwarded-For`."""
-        router = Router(route for route in self.routes if resources_of(route.endpoint) & resources)
+        served = resources - {name for name, role in _ROLES.items() if role not in self.roles}
+        router = Router(route for route in self.routes if resources_of(route.endpoint) & served)
         noted, peers = self.parts.get(Sightings).note, self.parts.get(Peers)
         tailing = self.ground.tailing
         confirm = None if tailing.neighbours.is_solitary else tailing.confirm
@@ -156,7 +162,7 @@ async def compose(
         bell = Bell()
         parts = Parts(bell)
         tail = Tail(await log.read_tip(database))
-        neighbours = _neighbours(database, config.processes.instance, roles)
+        neighbours = _neighbours(database, config.processes, roles)
         tailing = Tailing(database, tail, parts.announce, neighbours)
         writer = Writer(database, tailing)
         generation, horizon = await log.read_generation(database), await log.read_horizon(database)
@@ -169,10 +175,11 @@ async def compose(
         raise
 
 
-def _neighbours(database: Database, instance: str, roles: frozenset[Role]) -> Neighbours:
+def _neighbours(database: Database, me: Processes, roles: frozenset[Role]) -> Neighbours:
     if database.dialect == "sqlite":
-        return Neighbours.solitary(database, instance, roles)
-    return Neighbours(database, instance, roles)
+        return Neighbours.solitary(database, me.instance, roles)
+    told = {*roles, *(reserve(role) for role in me.in_reserve & roles)}
+    return Neighbours(database, me.instance, told)
 
 
 def _has_role(neighbours: Neighbours, role: Role) -> bool:
@@ -255,4 +262,4 @@ def _build(
     # http, and the endpoints above it
     add_peers(federation, ground.server_name, parts, now)
     routes = [route_of(endpoint, parts.by_type, limits) for endpoint in endpoints]
-    return Composition(ground, parts, tokens, routes, Traffic(), config.processes.instance)
+    return Composition(ground, parts, tokens, routes, Traffic(), config.processes.instance, roles)

@@ -133,8 +133,16 @@ class Shares:
         """The portions that belong to this process, by who is alive."""
         if self.worker is None:
             return set()
-        names = named([one for one in alive if self.role in one.roles])
+        able = [one for one in alive if self.role in one.roles]
+        # Who has the role in reserve does its work only while nobody else does.
+        first = [one for one in able if reserve(self.role) not in one.roles]
+        names = named(first or able)
         return {portion for portion in range(self.portions) if owner(f"{self.name}/{portion}", names) == me}
+
+
+def reserve(role: str) -> str:
+    """What a process that has a role tells the others if it has it in reserve."""
+    return f"{role} in reserve"
 
 
 def named(able: Sequence[Neighbour]) -> list[tuple[str, str]]:
