@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.http_client import path_of
 from tests.postgresql import PgBouncer, PostgresServer
-from tests.server import configuration, start_server
+from tests.server import UserClient, configuration, start_server
 
 from ranvier.main import postgres_start
 from ranvier.main.databases import CannotStart, open_database
@@ -43,6 +43,10 @@ async def test_a_database_of_a_plain_user_is_all_it_takes(server_with_a_user: Po
     assert len(set(sent)) == 60
     count = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'synapse'"
     assert 1 <= int(server_with_a_user.query(count)) <= 10
+    database = server.composition.ground.database
+    await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(60)))
+    # The one on which other processes are listened to is among them.
+    assert int(server_with_a_user.query(count)) == 10
     await server.close()
 
 
@@ -173,6 +177,7 @@ async def test_a_server_works_through_pgbouncer_in_transaction_mode(
 ):
     key = _key(postgres_server, port=pgbouncer.port, user="postgres", database="postgres")
     server = await start_server(tmp_path, database=key)
+    other = await start_server(tmp_path, database=key)
     alice, bob = await server.register("alice"), await server.register("bob")
     room = await alice.create_room(preset="public_chat")
     await bob.join(room)
@@ -185,4 +190,16 @@ async def test_a_server_works_through_pgbouncer_in_transaction_mode(
         query={"dir": "b", "limit": 100, "filter": '{"types":["m.room.message"]}'},
     )
     assert sorted(event["event_id"] for event in page.ok()["chunk"]) == sorted(sent)
+    elsewhere = UserClient(
+        other.base_url, {"access_token": bob.token, "user_id": bob.user_id, "device_id": ""}
+    )
+    # Nobody rings there, but what one process answered, every other knows.
+    for number in range(5):
+        event_id = await alice.send(room, f"other {number}")
+        newest = await elsewhere.get(
+            path_of("_matrix/client/v3/rooms", room, "messages"), query={"dir": "b", "limit": 1}
+        )
+        assert newest.ok()["chunk"][0]["event_id"] == event_id
+    await elsewhere.close()
+    await other.close()
     await server.close()

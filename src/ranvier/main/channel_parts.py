@@ -69,6 +69,10 @@ def _listen(where: PostgresStore, database: Database, tailing: Tailing) -> Chann
     from ranvier.store.postgres import PostgresDatabase  # noqa: PLC0415
 
     assert isinstance(database, PostgresDatabase)
+    if database.connections.pooled:
+        # A pooler such as PgBouncer passes no notifications on: the log is looked at once a second.
+        return Silence()
+    database.connections.lend()
     neighbours = tailing.neighbours
 
     def ring() -> None:

@@ -116,6 +116,10 @@ class Connections:
         finally:
             self._own_is_free = True
 
+    def lend(self) -> None:
+        """Somebody keeps a connection of their own: it counts among those that are allowed."""
+        self._most = max(self._most - 1, 1)
+
     async def take(self) -> Any:
         """A connection until it is given back; raises `Unavailable` if there is none within the time."""
         while self._idle:
