@@ -67,7 +67,7 @@ async def test_nothing_is_lost_that_several_read_change_and_write(processes: lis
         assert process.heard == [str(number) for number in range(1, 121)]
 
 
-async def test_one_that_is_stopped_in_its_turn_holds_the_others_up_for_a_second(processes: list[Process]):
+async def test_one_that_is_stopped_in_its_turn_does_not_hold_the_others_up_for_long(processes: list[Process]):
     stopped, other = processes[:2]
     is_in_turn = asyncio.Event()
     attempts = 0
@@ -78,11 +78,11 @@ async def test_one_that_is_stopped_in_its_turn_holds_the_others_up_for_a_second(
         await transaction.fetch_value("SELECT 1")
         if attempts == 1:
             is_in_turn.set()
-            await asyncio.sleep(3)
+            await asyncio.sleep(30)
         await _count(transaction)
 
     stopping = asyncio.create_task(stopped.writer.run(stop))
     await is_in_turn.wait()
-    await asyncio.wait_for(other.writer.run(_count), 2.5)
+    await asyncio.wait_for(other.writer.run(_count), 20)
     await stopping
     assert await other.database.fetch_value("SELECT value FROM meta WHERE name = 'count'") == "2"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ranvier.store import log
-from ranvier.store.database import Database, Entry
+from ranvier.store.database import Database, Entry, Unavailable
 from ranvier.store.log import Tail
 from ranvier.store.neighbours import Neighbours
 
@@ -25,6 +25,8 @@ Tell = Callable[[int, Sequence[Entry]], None]
 """Tells other processes of entries that this one committed; the position is the log's newest before them."""
 
 _POLL_S: Final = 1.0
+_PATIENCE_S: Final = 5.0
+"""For which a request waits until the other processes know of this one again."""
 _SPACING_S: Final = 0.005
 """Between two looks at what the bell brought: under load more is taken in at once."""
 _GRACE_S: Final = 0.01
@@ -137,7 +139,11 @@ class Tailing:
         if self.neighbours.alone():
             return
         if not self.neighbours.is_counted():
-            await self.neighbours.until_counted()
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self.neighbours.until_counted()
+            except TimeoutError:
+                raise Unavailable("the table of processes can't be reached") from None
         if self._wave is None:
             self._wave = asyncio.create_task(self._confirm(), name="confirming")
         await asyncio.shield(self._wave)
