@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ranvier.config import build, read_text, records
+from ranvier.config import build, process_records, read_text, records
 
 SOURCE = Path(__file__).parents[2] / "src" / "ranvier"
 RECORDS = [
     record
-    for record in vars(records).values()
-    if dataclasses.is_dataclass(record) and record.__module__ == records.__name__ and isinstance(record, type)
+    for module in (records, process_records)
+    for record in vars(module).values()
+    if dataclasses.is_dataclass(record) and record.__module__ == module.__name__ and isinstance(record, type)
 ]
 FIELDS = sorted({(record.__name__, field.name) for record in RECORDS for field in dataclasses.fields(record)})
 RATE_LIMITS = sorted(build(read_text("server_name: example.org", "homeserver.yaml"), Path()).rate_limits)

@@ -20,6 +20,8 @@ from tests.server import ServerProcess, UserClient, free_port, register
 
 from ranvier.main.children import HANGS_S
 
+# Several processes start in each test, also on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 WORKERS = 3
 
 
@@ -29,7 +31,7 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in path.read_text().split()]
 
 
-async def until(condition: Any, seconds: float = 20, what: str = "") -> None:
+async def until(condition: Any, seconds: float = 60, what: str = "") -> None:
     """Wait for it; fails after some seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -131,7 +133,7 @@ async def database(postgres_databases: PostgresDatabases) -> dict[str, Any]:
 async def several(tmp_path: Path, database: dict[str, Any]) -> AsyncIterator[Several]:
     """Three processes, all ready."""
     made = Several(tmp_path / "server", database)
-    await made.start()
+    await made.start(120)
     yield made
     if made.process is not None and made.process.poll() is None:
         await made.stop()
@@ -230,7 +232,7 @@ async def test_all_are_replaced_one_by_one_without_a_failed_request(several: Sev
     waiting = asyncio.create_task(alice.sync((await alice.sync())["next_batch"], timeout=1000))
     await asyncio.sleep(0.5)
     several.signal(signal.SIGHUP)
-    await until(lambda: several.told("all processes are new") == 1, 60, "all are new")
+    await until(lambda: several.told("all processes are new") == 1, 180, "all are new")
     done.set()
     await asyncio.gather(*running, waiting)
     assert not before & set(several.pids)
@@ -259,5 +261,5 @@ async def test_a_server_that_cannot_start_ends_at_once_and_says_why(tmp_path: Pa
     database["args"]["database"] = "nowhere"
     made = Several(tmp_path / "server", database)
     with pytest.raises(RuntimeError, match="nowhere"):
-        await made.start()
+        await made.start(120)
     assert made.process is not None and made.process.returncode == 1

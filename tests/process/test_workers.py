@@ -20,7 +20,7 @@ from tests.server import ServerProcess, UserClient, free_port, register
 
 from ranvier.config import Secret
 from ranvier.config.process_records import ReplicationAddress
-from ranvier.main.replication import fetch
+from ranvier.main.main_process import fetch
 
 
 class Worker(ServerProcess):

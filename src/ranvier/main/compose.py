@@ -30,7 +30,7 @@ from ranvier.main.media_parts import add_media
 from ranvier.main.membership_parts import add_memberships
 from ranvier.main.parts import Parts
 from ranvier.main.remote_parts import AroundNetwork, add_peers, add_remote, own_keys
-from ranvier.main.replication import Identity, MainProcess
+from ranvier.main.replication import Identity
 from ranvier.main.room_parts import add_rooms
 from ranvier.main.routing import find_endpoints, resources_of
 from ranvier.main.sending_parts import add_sending
@@ -251,6 +251,8 @@ def _build(
 
     address = config.processes.main_address
     if address is not None:
+        from ranvier.main.main_process import MainProcess  # noqa: PLC0415 - only workers ask
+
         me = Identity(ground.server_name, config.processes.instance, ground.log.generation)
         parts.add(MainProcess(address, config.processes.replication_secret, me))
 
