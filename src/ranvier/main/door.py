@@ -34,8 +34,9 @@ from ranvier.store.writer import Writer
 PATIENCE_S: Final = 0.15
 """After so long without a word from a neighbour nobody waits for it."""
 _LONGEST_WAIT_S: Final = 5.0
-_PROBE_S: Final = 0.2
+_PROBE_S: Final = 0.05
 """Between two questions to one who does not answer whether it is there."""
+_AGAIN_S: Final = 0.2
 _LONGEST: Final = 1 << 20
 _REMEMBERED: Final = 10_000
 """Rooms of which it is remembered whose they are."""
@@ -126,15 +127,13 @@ class Way:
             return None
         loop = asyncio.get_running_loop()
         if self._is_slow:
-            if loop.time() - self._probed > _PROBE_S:
-                self._probed = loop.time()
-                link.say(_THERE)
+            self._probe()
             return None
         self._number += 1
         number = self._number
         future = self._asked[number] = loop.create_future()
         link.say(orjson.dumps([number, time.time(), request]))
-        self._timers[number] = loop.call_later(self._patience_s, self._look, number, loop.time())
+        self._timers[number] = loop.call_later(self._patience_s / 2, self._look, number, loop.time())
         try:
             answer: list[Any] | None = await future
         finally:
@@ -142,13 +141,21 @@ class Way:
             del self._asked[number]
         return answer
 
+    def _probe(self) -> None:
+        """Ask whether it is there, now and then."""
+        now = asyncio.get_running_loop().time()
+        if self._link is not None and now - self._probed > _PROBE_S:
+            self._probed = now
+            self._link.say(_THERE)
+
     def _look(self, number: int, asked: float) -> None:
         """Wait on for one who is busy and answers others; who says nothing at all is waited for no longer."""
         loop = asyncio.get_running_loop()
         silent = loop.time() - max(self._heard, asked)
         if silent < self._patience_s:
             if loop.time() - asked < _LONGEST_WAIT_S:
-                self._timers[number] = loop.call_later(self._patience_s - silent, self._look, number, asked)
+                self._probe()
+                self._timers[number] = loop.call_later(self._patience_s / 2, self._look, number, asked)
             elif not self._asked[number].done():
                 self._asked[number].set_result(None)
             return
@@ -178,7 +185,7 @@ class Way:
         except OSError:
             opened.close()
             # It may not be there yet, or be on another machine of the same name.
-            await asyncio.sleep(_PROBE_S)
+            await asyncio.sleep(_AGAIN_S)
 
     async def close(self) -> None:
         """Nothing more is asked."""
