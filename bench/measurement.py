@@ -7,11 +7,22 @@ import time
 from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from bench.accounting import last_busy_moment, machine_seconds, settle, tree_seconds
 from bench.figures import Fact, Result, percentile
-from bench.servers import Server
+
+
+class Charged(Protocol):
+    """Whose CPU counts: one server, or several together."""
+
+    @property
+    def pids(self) -> list[int]:
+        """Their own processes (children are found from them)."""
+
+    @property
+    def database_pids(self) -> list[int]:
+        """Their databases' processes."""
 
 
 class Accounts(NamedTuple):
@@ -38,7 +49,7 @@ class Window:
     work took, `whole` includes the pauses.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Charged) -> None:
         self.latencies = array("d")
         self.seconds = 0.0
         self.used = self.whole = NOTHING
@@ -133,7 +144,7 @@ def total(parts: Iterable[Accounts]) -> Accounts:
     return Accounts(*map(sum, zip(*parts, strict=True)))
 
 
-def read_accounts(server: Server) -> Accounts:
+def read_accounts(server: Charged) -> Accounts:
     """What the kernel has charged until now."""
     return Accounts(
         tree_seconds(server.pids),

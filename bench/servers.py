@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -29,11 +30,47 @@ class ServerFailed(Exception):
     """A server could not be installed, did not start, died or did not stop; the sentence shows its log's end."""
 
 
+@dataclass(frozen=True)
+class Secure:
+    """How others reach a server: as `localhost:<port>`, over TLS. The files are PEM; all trust the one authority."""
+
+    port: int
+    certificate: Path
+    private_key: Path
+    authority: Path
+
+    @property
+    def server_name(self) -> str:
+        return f"localhost:{self.port}"
+
+    def settings(self) -> dict[str, Any]:
+        """Keys of the configuration, which both servers know."""
+        return {
+            "server_name": self.server_name,
+            "tls_certificate_path": str(self.certificate),
+            "tls_private_key_path": str(self.private_key),
+            "federation_custom_ca_list": [str(self.authority)],
+            "ip_range_whitelist": ["127.0.0.1/32", "::1/128"],
+            "rc_federation": {"sleep_limit": 1_000_000, "reject_limit": 1_000_000, "concurrent": 1_000},
+        }
+
+    def listener(self) -> dict[str, Any]:
+        """One of its own, beside the clients'."""
+        return {
+            "type": "http",
+            "port": self.port,
+            "bind_addresses": ["127.0.0.1", "::1"],
+            "tls": True,
+            "resources": [{"names": ["federation"], "compress": False}],
+        }
+
+
 class Server(Protocol):
     """One server under test."""
 
     name: str
     registration_secret: str
+    secure: Secure | None
 
     @property
     def address(self) -> Address:
@@ -67,8 +104,9 @@ class Server(Protocol):
 class _Process:
     """What both servers have in common: a configuration file, one process, a log, a port."""
 
-    def __init__(self, name: str, folder: Path, cluster: Cluster | None) -> None:
+    def __init__(self, name: str, folder: Path, cluster: Cluster | None, secure: Secure | None) -> None:
         self.name = name
+        self.secure = secure
         self.registration_secret = secrets.token_hex(16)
         self.folder = folder
         self.address = Address("127.0.0.1", free_port())
@@ -145,8 +183,9 @@ class _Process:
             "trusted_key_servers": [],
             "suppress_key_server_warning": True,
             "database": database,
-            "listeners": [self._listener()],
+            "listeners": [self._listener(), *([self.secure.listener()] if self.secure else [])],
             **LIFTED_LIMITS,
+            **(self.secure.settings() if self.secure else {}),
         }
 
     def _listener(self) -> dict[str, Any]:
@@ -189,8 +228,10 @@ class Synapse(_Process):
 
     REQUIREMENTS = ("matrix-synapse[postgres]~=1.163.0", "matrix-synapse[postgres]>=1.160,<1.170")
 
-    def __init__(self, folder: Path, cluster: Cluster | None, environment: Path) -> None:
-        super().__init__("synapse", folder, cluster)
+    def __init__(
+        self, folder: Path, cluster: Cluster | None, environment: Path, secure: Secure | None = None
+    ) -> None:
+        super().__init__("synapse", folder, cluster, secure)
         self._environment = environment
 
     def install(self) -> str:
@@ -270,8 +311,10 @@ class Synapse(_Process):
 class Ranvier(_Process):
     """Ranvier from this work tree, one process."""
 
-    def __init__(self, folder: Path, cluster: Cluster | None, environment: Path) -> None:
-        super().__init__("ranvier", folder, cluster)
+    def __init__(
+        self, folder: Path, cluster: Cluster | None, environment: Path, secure: Secure | None = None
+    ) -> None:
+        super().__init__("ranvier", folder, cluster, secure)
         self._environment = environment
 
     def install(self) -> str:
@@ -301,8 +344,13 @@ class Ranvier(_Process):
 SERVERS = ("ranvier", "synapse")
 
 
-def make(name: str, folder: Path, cluster: Cluster | None, tree: Path) -> Server:
-    """The server of this name, with its data under `folder`; `tree` is the work tree's root."""
+def make(
+    name: str, folder: Path, cluster: Cluster | None, tree: Path, secure: Secure | None = None
+) -> Server:
+    """The server of this name, with its data under `folder`; `tree` is the work tree's root.
+
+    With `secure` other servers reach it too.
+    """
     if name == "synapse":
-        return Synapse(folder, cluster, tree / ".cache" / "synapse")
-    return Ranvier(folder, cluster, tree / ".venv")
+        return Synapse(folder, cluster, tree / ".cache" / "synapse", secure)
+    return Ranvier(folder, cluster, tree / ".venv", secure)

@@ -4,11 +4,13 @@ Users of this server are found by their profile and id. Others are found by what
 only by those who may know of that room: so no name that somebody uses in one room shows in another.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 from ranvier.protocol.identifiers import server_name_of
 from ranvier.rooms.access import is_world_readable
+from ranvier.rooms.auth_index import Slowly
 from ranvier.rooms.events import Events
 from ranvier.rooms.following import Write, events_of
 from ranvier.rooms.heads import MEMBER, Head, Heads
@@ -111,9 +113,11 @@ class DirectoryWords:
         """Whole rooms."""
         writes = [_opening(await self._openings(rooms))]
         for number in rooms:
-            members = await store.joined_elsewhere(self._database, number, self._ending)
+            members = await store.joined_elsewhere(Slowly(self._database), number, self._ending)
             for start in range(0, len(members), _PORTION):
                 writes.append(_writing(await self._shown(members[start : start + _PORTION], number)))
+                # Of a large room these are many.
+                await asyncio.sleep(0)
         return writes
 
     async def _openings(self, rooms: dict[int, str]) -> dict[int, bool]:

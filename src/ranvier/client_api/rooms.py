@@ -1,6 +1,7 @@
 """Single events, state and members of rooms."""
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from ranvier.client_api.room_parameters import place_of, reader_of
 from ranvier.http.endpoints import Answer, endpoint
@@ -13,6 +14,8 @@ from ranvier.rooms.state import RoomState
 from ranvier.store.events import StoredEvent
 
 MEMBERSHIPS = frozenset({"join", "invite", "knock", "leave", "ban"})
+_BREATH: Final = 500
+"""Members that are shown without letting others have their turn."""
 
 
 @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/event/{eventId}")
@@ -73,7 +76,12 @@ def _fits(kept: StoredEvent, wanted: str | None, unwanted: str | None) -> bool:
 async def get_joined_members_by_room(request: Request, state: RoomState) -> Answer:
     """Names and avatars of those who are in the room."""
     members = await state.joined_members(request.requester.user_id, request.parameters["roomId"])
-    return {"joined": {str(kept.event.state_key): _face(kept.event.content) for kept in members}}
+    joined = {}
+    for place, kept in enumerate(members, 1):
+        joined[str(kept.event.state_key)] = _face(kept.event.content)
+        if place % _BREATH == 0:
+            await asyncio.sleep(0)
+    return {"joined": joined}
 
 
 def _face(content: dict[str, Any]) -> dict[str, Any]:

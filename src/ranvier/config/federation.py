@@ -46,6 +46,7 @@ def federation_of(values: Values, path_of: Callable[[str], Path]) -> Federation:
         peer_limit=_peer_limit(values["rc_federation"]),
         tells_profiles=values["allow_profile_lookup_over_federation"],
         tells_device_names=values["allow_device_name_lookup_over_federation"],
+        nominated_servers=frozenset(values["federation_metrics_domains"]),
     )
 
 

@@ -543,6 +543,13 @@ FEDERATION = Section(
             "Never federate with these servers. Not a Synapse key.",
             example=["example.org"],
         ),
+        Key(
+            "federation_metrics_domains",
+            ListOf(Text("server name", _other_server_fault), most=1_000),
+            [],
+            "Show in the metrics when an event last came from these servers, and went to them.",
+            example=["matrix.org"],
+        ),
         Key("federation_verify_certificates", Flag(), True, "Check the certificates of other servers."),
         Key(
             "federation_certificate_verification_whitelist",

@@ -25,7 +25,7 @@ KNOWN = frozenset(
     enable_ephemeral_messages enable_group_creation enable_legacy_metrics
     enable_local_media_storage enable_registration_captcha
     enable_registration_token_3pid_bypass event_cache_size exclude_rooms_from_presence
-    exclude_rooms_from_sync experimental_features federation_metrics_domains
+    exclude_rooms_from_sync experimental_features
     federation_rc_concurrent federation_rc_reject_limit federation_rc_sleep_delay
     federation_rc_sleep_limit federation_rc_window_size
     federation_rr_transactions_per_room_per_second federation_whitelist_endpoint_enabled

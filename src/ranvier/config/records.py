@@ -175,6 +175,7 @@ class Federation:
     peer_limit: PeerLimit
     tells_profiles: bool
     tells_device_names: bool
+    nominated_servers: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

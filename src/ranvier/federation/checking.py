@@ -49,36 +49,48 @@ class Checking:
         Raises `Refusal` where a room has too much to do already: then nothing of the PDUs is used.
         """
         checked = Checked()
+        open_rooms: list[tuple[Room, list[Pdu]]] = []
         for room_id, of_room in _by_room(pdus).items():
             room = await self._peers.own_room(room_id)
             if room is None:
                 for pdu in of_room:
                     await self._turn_away(origin, pdu, checked)
-                continue
-            refused = await self._refused(origin, room)
-            if refused is not None:
+            elif not self._peers.lets_in(origin, room):
                 for pdu in of_room:
-                    _note(checked, _name_of(pdu, room.version), refused)
-                continue
-            for pdu, outcome in zip(of_room, await self._verifying.check(of_room, room.version), strict=True):
-                if isinstance(outcome, Event):
-                    _note(checked, outcome.event_id, None)
-                    checked.events.append((room, outcome))
-                else:
-                    _note(checked, _name_of(pdu, room.version), str(outcome))
+                    _note(
+                        checked, _name_of(pdu, room.version), "The room's server ACL keeps your server out."
+                    )
+            else:
+                open_rooms.append((room, of_room))
+        await self._refuse_too_many([room.nid for room, _ in open_rooms])
+        await self._verify(open_rooms, checked)
         return checked
 
-    async def _refused(self, origin: str, room: Room) -> str | None:
-        """Why no event of the room is taken from this origin; None if events are."""
-        if not self._peers.lets_in(origin, room):
-            return "The room's server ACL keeps your server out."
-        if await store.waiting(self._database, room.nid, MOST_WAITING) >= MOST_WAITING:
+    async def _refuse_too_many(self, rooms: Sequence[int]) -> None:
+        waiting = await store.waiting(self._database, rooms) if rooms else {}
+        if max(waiting.values(), default=0) >= MOST_WAITING:
             raise Refusal(
                 "M_LIMIT_EXCEEDED",
                 "Too many events wait for one of the rooms; please send the transaction again later.",
                 retry_after_ms=_LATER_MS,
             )
-        return None
+
+    async def _verify(self, rooms: Sequence[tuple[Room, list[Pdu]]], checked: Checked) -> None:
+        """Check all rooms' PDUs together: in threads, where they are many."""
+        for version in {room.version.identifier: room.version for room, _ in rooms}.values():
+            of_version = [
+                (room, pdu) for room, of_room in rooms if room.version is version for pdu in of_room
+            ]
+            outcomes = await self._verifying.check([pdu for _, pdu in of_version], version)
+            known: set[tuple[int, str]] = set()
+            for (room, pdu), outcome in zip(of_version, outcomes, strict=True):
+                if not isinstance(outcome, Event):
+                    _note(checked, _name_of(pdu, version), str(outcome))
+                    continue
+                _note(checked, outcome.event_id, None)
+                if (room.nid, outcome.event_id) not in known:
+                    known.add((room.nid, outcome.event_id))
+                    checked.events.append((room, outcome))
 
     async def _turn_away(self, origin: str, pdu: Pdu, checked: Checked) -> None:
         """Of a room that this server is not in, the end of an invite or a knock is all that concerns it."""

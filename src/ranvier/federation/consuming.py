@@ -1,12 +1,15 @@
 """Taking staged events into their rooms, each room at its own pace.
 
-So one room's trouble delays no other room's events, and no origin's next transaction.
+So one room's trouble delays no other room's events, and no origin's next transaction. What was staged a moment ago is
+still in memory, and need not be read again; the inbox is what is left of it after a crash, or for another process, and
+where more waits than memory should hold.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial as bind
 from typing import Final
 
 import orjson
@@ -14,7 +17,6 @@ import orjson
 from ranvier.federation.missing import Missing, MissingEvents
 from ranvier.protocol.events import Event
 from ranvier.protocol.refusal import Refusal
-from ranvier.protocol.room_versions import ROOM_VERSIONS
 from ranvier.remote.failure import RemoteFailure
 from ranvier.rooms.heads import Heads, Room
 from ranvier.store import inbox as store
@@ -28,6 +30,11 @@ from ranvier.store.writer import Writer
 _AT_ONCE: Final = 100
 """Rooms that take in events at the same time."""
 _BATCH: Final = 50
+_AT_HAND: Final = 200
+"""Events of a room that wait in memory; more are read from the inbox when their turn comes."""
+_ALL_AT_HAND: Final = 5_000
+_TAKE_OUT_SECONDS: Final = 1.0
+_MOST_TO_TAKE_OUT: Final = 500
 _SWEEP_SECONDS: Final = 15.0
 _SHARED_SWEEP_SECONDS: Final = 2.0
 _LAST_S: Final = 2.0
@@ -65,7 +72,12 @@ class Consuming:
         self._now = now
         self._look = asyncio.Event()
         self._rooms: dict[int, asyncio.Task[None]] = {}
-        self._again: set[int] = set()
+        self._at_hand: dict[int, list[tuple[Staged, Event]]] = {}
+        self._number_at_hand = 0
+        self._unread: set[int] = set()
+        self._done: list[Staged] = []
+        self._taking_out: asyncio.Task[None] | None = None
+        self._is_stopped = False
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -80,11 +92,36 @@ class Consuming:
 
     async def stop(self) -> None:
         """Leave the rest to others, or for the next start."""
+        self._is_stopped = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
         await self._shares.stop()
+        if self._taking_out is not None:
+            self._taking_out.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._taking_out
+        await self._take_out()
+
+    def hand(self, staged: Staged, event: Event) -> bool:
+        """Take an event into its room, which is about to be written to the inbox by the writer's next batches.
+
+        False where it is another process that does, or where more waits for the room than memory holds: then call
+        `wake` once it is written.
+        """
+        room = staged.room
+        if not self._shares.holds(str(room)):
+            return False
+        waiting = self._at_hand.get(room, [])
+        if room in self._unread or len(waiting) >= _AT_HAND or self._number_at_hand >= _ALL_AT_HAND:
+            # What comes later must wait for it.
+            self._unread.add(room)
+            return False
+        self._at_hand.setdefault(room, waiting).append((staged, event))
+        self._number_at_hand += 1
+        self._begin(room)
+        return True
 
     def wake(self, room: int) -> None:
         """Events were staged for a room; it is this process that takes them in, or another."""
@@ -103,9 +140,14 @@ class Consuming:
         await self._end(portions, 0)
 
     async def _end(self, portions: Collection[int], seconds: float) -> None:
-        rooms = [room for room in self._rooms if self._shares.portion_of(str(room)) in portions]
-        tasks = [self._rooms[room] for room in rooms]
-        self._again.difference_update(rooms)
+        def is_meant(room: int) -> bool:
+            return self._shares.portion_of(str(room)) in portions
+
+        # It is in the inbox.
+        for room in list(filter(is_meant, self._at_hand)):
+            self._number_at_hand -= len(self._at_hand.pop(room))
+        self._unread = {room for room in self._unread if not is_meant(room)}
+        tasks = [task for room, task in self._rooms.items() if is_meant(room)]
         if tasks and seconds:
             await asyncio.wait(tasks, timeout=seconds)
         for task in tasks:
@@ -114,21 +156,21 @@ class Consuming:
             await asyncio.wait(tasks)
 
     def call(self, key: str) -> None:
-        """Events wait for a room that is this process's."""
+        """Events wait in the inbox for a room that is this process's."""
         room = int(key)
-        if room in self._rooms:
-            self._again.add(room)
-            return
-        task = asyncio.create_task(self._consume(room), name=f"inbox of room {room}")
-        self._rooms[room] = task
-        task.add_done_callback(lambda _: self._ended(room))
+        self._unread.add(room)
+        self._begin(room)
+
+    def _begin(self, room: int) -> None:
+        if room not in self._rooms and not self._is_stopped:
+            task = asyncio.create_task(self._consume(room), name=f"inbox of room {room}")
+            self._rooms[room] = task
+            task.add_done_callback(lambda _: self._ended(room))
 
     def _ended(self, room: int) -> None:
         del self._rooms[room]
-        if room in self._again:
-            self._again.discard(room)
-            if self._shares.holds(str(room)):
-                self.call(str(room))
+        if (room in self._at_hand or room in self._unread) and self._shares.holds(str(room)):
+            self._begin(room)
 
     async def _sweep(self) -> None:
         while True:
@@ -151,39 +193,51 @@ class Consuming:
             async with self._turns:
                 row = await rooms_store.by_nid(self._database, nid)
                 room = await self._heads.get(row.room_id) if row is not None else None
-                while room is not None:
-                    self._again.discard(nid)
+                while True:
+                    at_hand = self._at_hand.pop(nid, [])
+                    self._number_at_hand -= len(at_hand)
                     fence = self._shares.fence(str(nid))
-                    staged = await store.next_of(self._database, nid, self._now(), _BATCH)
-                    if not staged or fence is None:
+                    if room is None or fence is None or not (at_hand or nid in self._unread):
+                        self._unread.discard(nid)
                         return
-                    await self._take_in(room, staged, fence)
+                    await self._take_in(room, at_hand or await self._next_of(room), fence)
         except Exception:
             # The events stay where they are; the next look through the inbox comes back to them.
+            self._unread.discard(nid)
             _log.exception("a room could not take in what was sent", extra={"room": nid})
 
-    async def _take_in(self, room: Room, staged: list[Staged], fence: Fence) -> None:
-        done: list[str] = []
+    async def _next_of(self, room: Room) -> list[tuple[Staged, Event]]:
+        """The room's next events in the inbox."""
+        await self._take_out()
+        self._unread.discard(room.nid)
+        staged = await store.next_of(self._database, room.nid, self._now(), _BATCH)
+        if staged:
+            self._unread.add(room.nid)
+        return [(one, _event_of(room, one)) for one in staged]
 
-        async def take_out(transaction: Transaction) -> None:
-            transaction.fence(fence)
-            await store.take_out(transaction, room.nid, done)
+    async def _take_in(self, room: Room, arrived: Sequence[tuple[Staged, Event]], fence: Fence) -> None:
+        for staged, event in arrived:
+            if not self._shares.holds(str(room.nid)):
+                return
+            if await self._take_one(room, staged, event, fence):
+                self._done.append(staged)
+                if self._taking_out is None:
+                    self._taking_out = asyncio.create_task(self._take_out_later(), name="inbox, what is done")
 
-        try:
-            for one in staged:
-                if not self._shares.holds(str(room.nid)):
-                    break
-                if await self._take_one(room, one, fence):
-                    done.append(one.event_id)
-        finally:
-            if done:
-                await self._writer.run(take_out)
+    async def _take_out_later(self) -> None:
+        """Soon, and many at once: what is taken in twice, after a crash or by another process, is known already."""
+        await asyncio.sleep(_TAKE_OUT_SECONDS)
+        self._taking_out = None
+        await self._take_out()
 
-    async def _take_one(self, room: Room, staged: Staged, fence: Fence) -> bool:
+    async def _take_out(self) -> None:
+        done, self._done = self._done, []
+        for start in range(0, len(done), _MOST_TO_TAKE_OUT):
+            part = done[start : start + _MOST_TO_TAKE_OUT]
+            await self._writer.run(bind(store.take_out, staged=part))
+
+    async def _take_one(self, room: Room, staged: Staged, event: Event, fence: Fence) -> bool:
         """Whether the event needs no more looking after."""
-        event = Event(
-            staged.event_id, ROOM_VERSIONS[room.version.identifier], orjson.loads(staged.pdu), staged.pdu
-        )
         try:
             outcome = await self._missing.receive(room, event, staged.origin, insist=staged.tries > 0)
         except Refusal as refusal:
@@ -209,3 +263,7 @@ class Consuming:
 
         await self._writer.run(postpone)
         return False
+
+
+def _event_of(room: Room, staged: Staged) -> Event:
+    return Event(staged.event_id, room.version, orjson.loads(staged.pdu), staged.pdu)

@@ -9,6 +9,7 @@ from typing import Final
 
 from ranvier.federation.destinations import Destination, Transaction
 from ranvier.federation.lanes import PATIENCE_S
+from ranvier.federation.last_pdus import LastPdus
 from ranvier.remote.back_off import BackOff
 from ranvier.remote.failure import RemoteFailure
 from ranvier.store import outgoing_to_device
@@ -50,11 +51,17 @@ class HandingOver:
     """Delivers, notes what is delivered, and decides how long to wait after a failure."""
 
     def __init__(
-        self, deliver: Deliver, back_off: BackOff, writer: Writer, chance: Callable[[], float]
+        self,
+        deliver: Deliver,
+        back_off: BackOff,
+        writer: Writer,
+        last_pdus: LastPdus,
+        chance: Callable[[], float],
     ) -> None:
         self._deliver = deliver
         self._back_off = back_off
         self._writer = writer
+        self._last_pdus = last_pdus
         self._chance = chance
         self._unsent: OrderedDict[str, Destination] = OrderedDict()
         self.figures = Figures()
@@ -83,6 +90,8 @@ class HandingOver:
             refused = {}
         await self._taken(destination, transaction)
         self.figures.count(transaction)
+        if len(refused) < len(transaction.pdus):
+            self._last_pdus.went(destination.name)
         self._note(destination, refused)
         destination.slow = asyncio.get_running_loop().time() - began > PATIENCE_S
         return True

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ranvier.federation.checking import Checking
 from ranvier.federation.consuming import Consuming
+from ranvier.federation.last_pdus import LastPdus
 from ranvier.federation.received_edus import ReceivedEdus
 from ranvier.protocol.refusal import bad_json, invalid_param
 from ranvier.store import inbox as store
@@ -34,6 +35,7 @@ class Inbox:
         checking: Checking,
         consuming: Consuming,
         edus: ReceivedEdus,
+        last_pdus: LastPdus,
         now: Callable[[], int],
     ) -> None:
         self._database = database
@@ -41,6 +43,7 @@ class Inbox:
         self._checking = checking
         self._consuming = consuming
         self._edus = edus
+        self._last_pdus = last_pdus
         self._now = now
         self._under_way: dict[tuple[str, str], asyncio.Task[Answer]] = {}
 
@@ -77,7 +80,16 @@ class Inbox:
             if await store.note_answer(transaction, origin, txn_id, answer, now):
                 await store.stage(transaction, staged, now)
 
-        await self._writer.run(write)
-        for room in {one.room for one in staged}:
+        # The rooms take them in meanwhile, so that often one commit is enough for both.
+        written = asyncio.ensure_future(self._writer.run(write))
+        left = {
+            one.room
+            for one, (_, event) in zip(staged, checked.events, strict=True)
+            if not self._consuming.hand(one, event)
+        }
+        await written
+        if staged:
+            self._last_pdus.came(origin)
+        for room in left:
             self._consuming.wake(room)
         return answer

@@ -12,6 +12,7 @@ from ranvier.bus.channel import Channel
 from ranvier.bus.local import Bell
 from ranvier.client_api.static import Welcome
 from ranvier.config import Config, Processes, Role
+from ranvier.federation.last_pdus import LastPdus
 from ranvier.federation.senders_missed import SendersMissed
 from ranvier.http.application import Application
 from ranvier.http.limits import Limits, RateLimit
@@ -26,6 +27,7 @@ from ranvier.main.encryption_parts import add_encryption
 from ranvier.main.housekeeping import Housekeeping, HousekeepingRules
 from ranvier.main.inbound_parts import add_inbound
 from ranvier.main.keys import load_retired_keys, load_signing_keys
+from ranvier.main.last_pdu_figures import LastPduFigures
 from ranvier.main.media_parts import add_media
 from ranvier.main.membership_parts import add_memberships
 from ranvier.main.parts import Parts
@@ -234,6 +236,8 @@ def _build(
     parts.add(DelayedEvents(delays, ground.database, ground.writer, sending, memberships, shares, now))
 
     # federation
+    last_pdus = parts.add(LastPdus(federation.nominated_servers, now))
+    parts.add(LastPduFigures(last_pdus))
     add_inbound(ground.signing_keys[0], ground.database, ground.writer, parts, now)
     add_memberships(ground.signing_keys[0], ground.database, parts, now)
     if Role.SENDING in roles:

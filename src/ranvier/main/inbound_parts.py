@@ -13,6 +13,7 @@ from ranvier.federation.earlier import EarlierHistory, Gaps
 from ranvier.federation.ephemera import RemoteEphemera
 from ranvier.federation.fetching import Fetching
 from ranvier.federation.inbox import Inbox
+from ranvier.federation.last_pdus import LastPdus
 from ranvier.federation.missing import MissingEvents
 from ranvier.federation.peer_rooms import PeerRooms
 from ranvier.federation.received_edus import ReceivedEdus
@@ -57,7 +58,8 @@ def add_inbound(
     shares = parts.get(Leases).queue("inbox", Role.FEDERATION)
     consuming = parts.add(Consuming(database, writer, heads, missing, places, shares, now))
     checking = Checking(database, peer_rooms, verifying, afar)
-    parts.add(Inbox(database, writer, checking, consuming, _received_edus(own_name, writer, parts, now), now))
+    edus, last_pdus = _received_edus(own_name, writer, parts, now), parts.get(LastPdus)
+    parts.add(Inbox(database, writer, checking, consuming, edus, last_pdus, now))
 
     parts.add(AliasesForPeers(parts.get(Aliases), peer_rooms))
     parts.add(Serving(own_name, peer_rooms, events, parts.get(PeerHistory), parts.get(Times), now))

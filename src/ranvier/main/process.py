@@ -81,7 +81,7 @@ def numbered(config: Config, number: int) -> Config:
 def tune() -> None:
     """Set the interpreter up for a server: short turns for threads, rare collections, last words after a crash."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.set_threshold(_COLLECT_AFTER, 20, 50)
+    gc.set_threshold(_COLLECT_AFTER, 4, 250)
     with contextlib.suppress(io.UnsupportedOperation):
         faulthandler.enable()
 

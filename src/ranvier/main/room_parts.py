@@ -35,6 +35,7 @@ from ranvier.rooms.outliers import Outliers
 from ranvier.rooms.peer_history import PeerHistory
 from ranvier.rooms.peer_summaries import PeerSummaries
 from ranvier.rooms.plans import Plans
+from ranvier.rooms.policy import Policies
 from ranvier.rooms.preferences import Preferences
 from ranvier.rooms.profiles import MemberProfiles
 from ranvier.rooms.receiving import Receiving
@@ -156,7 +157,9 @@ def _add_others_events(
     outliers = parts.add(Outliers(database, writer, events, rows))
     servers = parts.add(Servers(database, writer, heads, events))
     plans = Plans(database, events, parts.add(Resolving(database, events)))
-    parts.add(Receiving(events, appending, plans, outliers, servers))
+    policies = Policies(parts.get(FederationClient), servers)
+    receiving = parts.add(Receiving(events, appending, plans, outliers, policies))
+    appending.ask_first(receiving.append_recommended)
     parts.add(Backfilling(writer, heads, events, outliers, plans, rows))
     parts.add(Completing(database, writer, heads, events, outliers, plans))
     parts.add(PeerHistory(database, heads, events))

@@ -10,6 +10,7 @@ from ranvier.federation.destinations import Destinations, Transaction
 from ranvier.federation.device_updates import DeviceUpdates
 from ranvier.federation.handing_over import Deliver, HandingOver
 from ranvier.federation.lanes import Lanes
+from ranvier.federation.last_pdus import LastPdus
 from ranvier.federation.local_events import LocalEvents
 from ranvier.federation.outbox import Outbox
 from ranvier.federation.outgoing_ephemera import OutgoingEphemera
@@ -57,7 +58,8 @@ def add_sending(
     feed = Feed(database, writer.tail)
     routing = Routing(feed, audiences, local_events, receipts, destinations, now)
     positions = Positions(database, writer, destinations, now)
-    handing_over = parts.add(HandingOver(_deliver(parts.get(FederationClient)), back_off, writer, chance))
+    deliver, last_pdus = _deliver(parts.get(FederationClient)), parts.get(LastPdus)
+    handing_over = parts.add(HandingOver(deliver, back_off, writer, last_pdus, chance))
     lanes = Lanes()
     sending = parts.add(Sending(destinations, positions, routing, outbox, handing_over, lanes))
     parts.add(SendingFigures(handing_over, destinations, lanes, routing, feed, now))

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from ranvier.protocol import canonical_json, x_matrix
 from ranvier.protocol.identifiers import is_valid_server_name
+from ranvier.protocol.large_json import decode_large
 from ranvier.protocol.signing import SigningKey
 from ranvier.remote.allowed_servers import AllowedServers
 from ranvier.remote.back_off import BackOff
@@ -20,6 +21,8 @@ MAX_ANSWER: Final = 50 * 1024 * 1024
 """Bytes of an answer unless the operation says otherwise."""
 
 _MAX_ERROR: Final = 64 * 1024
+_LARGE: Final = 128 * 1024
+"""Bytes of an answer that is decoded beside the event loop."""
 _AT_ONCE: Final = 20
 """Requests to one destination under way at the same time."""
 _WAITING: Final = 500
@@ -115,7 +118,7 @@ class FederationClient:
         for attempt in range(retries + 1):
             try:
                 async with self._opened(call, timeout_s or rules.timeout_s, urgent) as opened:
-                    return _decode(destination, await _read(destination, opened, max_bytes))
+                    return await _decode(destination, await _read(destination, opened, max_bytes))
             except RemoteFailure as failure:
                 if attempt == retries or not _may_pass(failure):
                     if failure.was_tried and (failure.status is None or failure.status in _AWAY):
@@ -253,9 +256,11 @@ async def _read(destination: str, opened: Opened, max_bytes: int) -> bytes:
     return bytes(pieces)
 
 
-def _decode(destination: str, body: bytes) -> Any:
+async def _decode(destination: str, body: bytes) -> Any:
     try:
         # One event with an integer that no event may have must not spoil all others of the answer.
+        if len(body) > _LARGE:
+            return await asyncio.to_thread(decode_large, body, lossy_integers=True)
         return canonical_json.decode(body, lossy_integers=True)
     except canonical_json.BadJson as error:
         raise RemoteFailure(destination, f"Its answer can't be read: {error}", status=200) from None
@@ -275,6 +280,7 @@ async def _refusal(destination: str, opened: Opened) -> RemoteFailure:
         f"It answered {opened.status}: {sentence}",
         status=opened.status,
         errcode=errcode[:100] if isinstance(errcode, str) else None,
+        error=sentence,
         retry_after_ms=_retry_after(fields, opened.headers),
     )
 

@@ -4,8 +4,8 @@
 class RemoteFailure(Exception):
     """Another server did not answer, answered no, or answered something that can't be used.
 
-    `reason` is a sentence; `status` and `errcode` are the peer's, where it answered; `retry_after_ms` is what it
-    asked for, or how long this server leaves it alone. `was_tried` is False where nothing was sent: the destination
+    `reason` is a sentence; `status`, `errcode` and `error` are the peer's, where it answered; `retry_after_ms` is what
+    it asked for, or how long this server leaves it alone. `was_tried` is False where nothing was sent: the destination
     is being left alone after failures, or the configuration does not allow it. `is_final`: trying again at once
     brings the same.
     """
@@ -17,6 +17,7 @@ class RemoteFailure(Exception):
         *,
         status: int | None = None,
         errcode: str | None = None,
+        error: str | None = None,
         retry_after_ms: int | None = None,
         was_tried: bool = True,
         is_final: bool = False,
@@ -26,6 +27,7 @@ class RemoteFailure(Exception):
         self.reason = reason
         self.status = status
         self.errcode = errcode
+        self.error = error
         self.retry_after_ms = retry_after_ms
         self.was_tried = was_tried
         self.is_final = is_final

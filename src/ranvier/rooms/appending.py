@@ -19,6 +19,7 @@ from ranvier.protocol.signing import SigningKey
 from ranvier.rooms.arrivals import Arrival, look_up, place
 from ranvier.rooms.events import Events
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room, TimelineItem
+from ranvier.rooms.policy import POLICY
 from ranvier.rooms.unread import MENTIONED, RoomCounters, Unread
 from ranvier.rooms.writing import Made, Stale, announce, next_head, recount, write_made, write_timeline
 from ranvier.store import rooms as rooms_store
@@ -94,6 +95,9 @@ Elsewhere = Callable[[Proposal], Awaitable[list[str] | None]]
 """Lets another process append what should go through it; None if it is to be appended here."""
 
 
+Recommending = Callable[[Proposal], Awaitable[list[str] | None]]
+
+
 class Appending(Work[Proposal, list[str]]):
     """The one way into a room. Answers the event ids, in the order of the drafts."""
 
@@ -120,6 +124,7 @@ class Appending(Work[Proposal, list[str]]):
         self._elsewhere: Elsewhere | None = None
         self._tentative: dict[int, Head] = {}
         self._newest_room = 0
+        self._recommending: Recommending | None = None
 
     def send_through(self, elsewhere: Elsewhere) -> None:
         """Let other processes append plain events of clients to the rooms that are theirs."""
@@ -142,6 +147,10 @@ class Appending(Work[Proposal, list[str]]):
                     return event_ids
             if not proposal.creates:
                 await self._gather(proposal)
+            if not proposal.creates and self._recommending is not None and _names_policy_server(room):
+                appended = await self._recommending(proposal)
+                if appended is not None:
+                    return appended
             if room.turn.locked():
                 # Another has been overtaken too often already.
                 async with room.turn:
@@ -151,6 +160,18 @@ class Appending(Work[Proposal, list[str]]):
             except (Stale, NumbersExhausted):
                 await self._catch_up(proposal)
         raise Refusal("M_UNKNOWN", "The room is too busy; please try again.", status=503)
+
+    def ask_first(self, recommending: Recommending) -> None:
+        """Where a room names a policy server, let this append what is proposed; it answers None where it need not."""
+        self._recommending = recommending
+
+    async def standing_for(self, room: Room, draft: Draft) -> str | None:
+        """The event that says the same already, for a draft that is only to be sent if none does."""
+        if not draft.unless_same or draft.state_key is None:
+            return None
+        head = await self._heads.fault_in(room, [draft.state_key] if draft.type == MEMBER else ())
+        standing = look_up(head, (draft.type, draft.state_key))
+        return standing.event.event_id if standing is not None and _says_same(standing.event, draft) else None
 
     async def submit(self, proposal: Proposal) -> list[str]:
         """Commit a proposal once, of which everything was gathered; raises `Stale` if it was not."""
@@ -459,6 +480,10 @@ def _begin(room: Room) -> None:
     room.counts, room.servers = {}, {}
     room.counters = RoomCounters({})
     room.keep_recent(())
+
+
+def _names_policy_server(room: Room) -> bool:
+    return room.head is not None and room.head.get(POLICY) is not None
 
 
 def _auth_state(room: Room, head: Head, draft: Draft) -> dict[Key, Event]:

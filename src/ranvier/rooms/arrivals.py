@@ -13,6 +13,7 @@ from ranvier.rooms.heads import MEMBER, Head, Room, TimelineItem
 from ranvier.rooms.powers import powers_of
 from ranvier.rooms.writing import Branch, Made, Moved, Stale
 from ranvier.store.events import Judgement, StoredEvent
+from ranvier.store.rooms import TransactionKey
 from ranvier.store.state import Key, Root
 
 _MOST_EXTREMITIES = 60
@@ -50,6 +51,7 @@ class Arrival:
 
     `targets` are events that it redacts, be it itself (by a redaction that came before it); `awaits` is the id of one
     that it would redact and that is not here yet. `must_stand`: it is not kept at all unless it is accepted.
+    `transaction` is what a client of ours sent it with.
     `assumed`: members on whom a partial state and the event's own auth events did not agree, as that was resolved.
     """
 
@@ -68,6 +70,7 @@ class Arrival:
     awaits: str | None = None
     redactions: Sequence[StoredEvent] = ()
     must_stand: bool = False
+    transaction: TransactionKey | None = None
     assumed: Mapping[Key, Event] = field(default_factory=dict)
     kept: StoredEvent | None = None
     failure: ReceiptFailure | None = None
@@ -112,6 +115,7 @@ def place(room: Room, head: Head, arrival: Arrival, line: Callable[[], int], now
         state_version=head.root.version,
         received_ts=now,
         judgement=judgement,
+        transaction=(sent.device_id, sent.txn_id) if (sent := arrival.transaction) is not None else None,
     )
     made = Made(kept, None, known=arrival.known, fills_gap=arrival.is_built_on)
     if plan is not None:

@@ -4,6 +4,7 @@ They go beneath all that happened since: onto the line that the state before the
 room holds them, without a row of it being written anew. Then what was judged meanwhile is judged again.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial as bind
 from typing import Final, TypeVar
@@ -15,6 +16,7 @@ from ranvier.protocol.receipt_checks import judge
 from ranvier.protocol.refusal import Refusal
 from ranvier.rooms.auth_index import Slowly
 from ranvier.rooms.events import Events
+from ranvier.rooms.founding import standing_of
 from ranvier.rooms.heads import MEMBER, Head, Heads, Room
 from ranvier.rooms.outliers import Outliers
 from ranvier.rooms.plans import Plans
@@ -80,13 +82,7 @@ class Completing:
         if standing is None:
             return
         kept = await self._outliers.keep_in(room.nid, room.version, room.room_id, [*auth_chain, *state])
-        told = {
-            (one.type, one.state_key): kept[one.event_id]
-            for one in state
-            if one.state_key is not None
-            and one.event_id in kept
-            and kept[one.event_id].judgement is not Judgement.REJECTED
-        }
+        told = await asyncio.to_thread(standing_of, state, kept)
         await self._write_beneath(standing.base_line, told, fence)
         join = (await self._events.by_nids([standing.join]))[standing.join]
         head = await self._heads.fault_in(room, ())

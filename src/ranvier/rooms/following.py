@@ -28,6 +28,9 @@ _AT_ONCE: Final = 1_000
 _UNSAVED: Final = 10_000
 """Entries that say nothing to a follower before its position is written all the same."""
 _AGAIN_SECONDS: Final = 5.0
+_LINGER_SECONDS: Final = 0.5
+"""News wait so long for more, unless somebody wants to see what comes of them: a commit for each would cost as much as
+the event's own."""
 _LOOK_SECONDS: Final = 0.1
 """Between two looks at how far another process has followed, and between two times at which it says so."""
 
@@ -74,12 +77,18 @@ class Following:
         self._reached = 0
         self._saved = 0
         self._news = asyncio.Event()
+        self._lingering: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def hear(self, ring: Ring) -> None:
         """Something was committed."""
+        if self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._lingering = None
         self._news.set()
 
     async def start(self) -> None:
@@ -88,6 +97,8 @@ class Following:
 
     async def stop(self) -> None:
         """Follow no more."""
+        if self._lingering is not None:
+            self._lingering.cancel()
         await self._shares.stop()
 
     async def gain(self, portions: Collection[int]) -> None:
@@ -114,6 +125,7 @@ class Following:
     async def catch_up(self, seconds: float) -> None:
         """Wait until what is committed now is taken in, but no longer than that."""
         target = self._writer.tail.tip
+        self._news.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._task is not None and self._reached < target:

@@ -115,13 +115,7 @@ class Founding:
         lacking = [event_id for event_id in join.auth_events if event_id not in kept]
         known = await events_store.by_ids(self._reader, lacking)
         kept.update({event_id: one for event_id, one in known.items() if one.room == row.nid})
-        standing = {
-            (one.type, one.state_key): kept[one.event_id]
-            for one in state
-            if one.state_key is not None
-            and one.event_id in kept
-            and kept[one.event_id].judgement is not Judgement.REJECTED
-        }
+        standing = await asyncio.to_thread(standing_of, state, kept)
         if partial:
             # Members are left out of the state, also those that let the user in.
             for one in (kept[event_id] for event_id in join.auth_events if event_id in kept):
@@ -184,12 +178,13 @@ class Founding:
         if base is not None:
             lines = [(base, room, None, None), (line, room, base, _RESERVED)]
         await self._writer.run(lambda transaction: state_store.insert_lines(transaction, lines))
-        rows = [
-            (base or line, *key, place, kept.nid) for place, (key, kept) in enumerate(standing.items(), 1)
-        ]
-        for part in _portions(rows):
-            await self._writer.run(bind(state_store.insert_changes, rows=part))
-        return (Root(line, _RESERVED), base) if base is not None else (Root(line, len(rows)), None)
+        for first, part in enumerate(_portions(list(standing.items()))):
+            rows = [
+                (base or line, *key, place, kept.nid)
+                for place, (key, kept) in enumerate(part, 1 + first * _SLICE)
+            ]
+            await self._writer.run(bind(state_store.insert_changes, rows=rows))
+        return (Root(line, _RESERVED), base) if base is not None else (Root(line, len(standing)), None)
 
     async def _make_current(self, entry: _Entry) -> None:
         head = await rooms_store.head(self._reader, entry.row.nid)
@@ -301,6 +296,16 @@ class Founding:
         audience = room_audience(entry.row.nid)
         transaction.announce(DatabaseEntry(Kind.EVENT, audience, str(version), item))
         transaction.announce(DatabaseEntry(Kind.STATE, audience, str(version)))
+
+
+def standing_of(state: Sequence[Event], kept: Mapping[str, StoredEvent]) -> dict[Key, StoredEvent]:
+    """What of a state may stand, of the events that are kept."""
+    found = {}
+    for event in state:
+        one = kept.get(event.event_id)
+        if event.state_key is not None and one is not None and one.judgement is not Judgement.REJECTED:
+            found[event.type, event.state_key] = one
+    return found
 
 
 def _portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:

@@ -4,20 +4,20 @@ Source: Server-Server API, "Checks performed on receipt of a PDU", "Soft failure
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ranvier.protocol.events import Event
-from ranvier.protocol.policy_server import PolicyServer, policy_server_of
 from ranvier.protocol.refusal import Refusal
 from ranvier.rooms.appending import MOST_BRANCHES, Appending, Proposal, mentioned
 from ranvier.rooms.arrivals import Arrival, auth_keys, follows_all
 from ranvier.rooms.events import Events
-from ranvier.rooms.heads import MEMBER, Head, Room
+from ranvier.rooms.heads import MEMBER, Room
 from ranvier.rooms.outliers import Outliers
 from ranvier.rooms.plans import Plans
+from ranvier.rooms.policy import Policies
 from ranvier.rooms.resolving import state_after
-from ranvier.rooms.servers import Servers
 from ranvier.rooms.writing import Stale
 from ranvier.store.events import Judgement, StoredEvent
 from ranvier.store.numbers import NumbersExhausted
@@ -52,13 +52,13 @@ class Receiving:
         appending: Appending,
         plans: Plans,
         outliers: Outliers,
-        servers: Servers,
+        policies: Policies,
     ) -> None:
         self._events = events
         self._appending = appending
         self._plans = plans
         self._outliers = outliers
-        self._servers = servers
+        self._policies = policies
         self._in_flight: dict[str, asyncio.Lock] = {}
 
     async def receive(self, room: Room, event: Event) -> Judgement | Missing:
@@ -104,21 +104,65 @@ class Receiving:
         if judgement is not Judgement.ACCEPTED:
             raise Refusal("M_FORBIDDEN", "The room does not allow this event.")
 
+    async def append_recommended(self, proposal: Proposal) -> list[str] | None:
+        """Append events of our own, each once the room's policy server has signed it; None where none is in use.
+
+        They are made before they are committed, so they may come in beside others. Raises `Refusal`.
+        """
+        room = proposal.room
+        head = await self._appending.gather(room, ())
+        policy_server = await self._policies.in_use(room, head)
+        if policy_server is None:
+            return None
+        event_ids = []
+        last = len(proposal.drafts) - 1
+        for place, draft in enumerate(proposal.drafts):
+            standing = await self._appending.standing_for(room, draft)
+            if standing is not None:
+                event_ids.append(standing)
+                continue
+            event = await self._policies.recommended(
+                await self._appending.propose(room, draft), policy_server
+            )
+            carrier = Proposal(
+                room,
+                transaction=proposal.transaction if place == last else None,
+                also=proposal.also if place == last else None,
+            )
+            judgement = await self._receive(room, event, None, must_stand=True, carrier=carrier)
+            if judgement is not Judgement.ACCEPTED:
+                raise Refusal("M_FORBIDDEN", "The room does not allow this event.")
+            event_ids.append(event.event_id)
+        return event_ids
+
     async def _receive(
-        self, room: Room, event: Event, told: dict[Key, int] | None, *, must_stand: bool = False
+        self,
+        room: Room,
+        event: Event,
+        told: dict[Key, int] | None,
+        *,
+        must_stand: bool = False,
+        carrier: Proposal | None = None,
     ) -> Judgement | Missing:
         # Two at once would both find it new.
         lock = self._in_flight.setdefault(event.event_id, asyncio.Lock())
         try:
             async with lock:
-                return await self._receive_once(room, event, told, must_stand=must_stand)
+                return await self._receive_once(room, event, told, must_stand=must_stand, carrier=carrier)
         finally:
             if not lock.locked():
                 self._in_flight.pop(event.event_id, None)
 
     async def _receive_once(
-        self, room: Room, event: Event, told: dict[Key, int] | None, *, must_stand: bool
+        self,
+        room: Room,
+        event: Event,
+        told: dict[Key, int] | None,
+        *,
+        must_stand: bool,
+        carrier: Proposal | None,
     ) -> Judgement | Missing:
+        """`carrier` is the proposal of one of our own that the arrival goes in with."""
         holds_turn = False
         try:
             for attempt in range(_TRIES):
@@ -133,7 +177,11 @@ class Receiving:
                     return arrival
                 arrival.must_stand = must_stand
                 try:
-                    await self._appending.submit(Proposal(room, arrival=arrival))
+                    proposal = Proposal(room) if carrier is None else carrier
+                    proposal.arrival = arrival
+                    if carrier is not None and carrier.transaction is not None:
+                        arrival.transaction = carrier.transaction
+                    await self._appending.submit(proposal)
                 except (Stale, NumbersExhausted):
                     continue
                 await self._after(room)
@@ -189,7 +237,11 @@ class Receiving:
             arrival.thread = await self._events.thread_of(event.content)
         await self._gather_redactions(room, arrival)
         head = await self._appending.gather(room, _users(room, event))
-        arrival.policy_server = await self._policy_server(room, head)
+        policy_server = arrival.policy_server = await self._policies.in_use(room, head)
+        if policy_server is not None:
+            # Its server may not have asked, or the policy server's key may be a new one.
+            with contextlib.suppress(Refusal):
+                arrival.event = await self._policies.recommended(event, policy_server)
         arrival.built_on = await self._built_on(event, previous)
         if head.partial:
             arrival.assumed = await self._plans.assume(room, head, auth_events.values())
@@ -224,13 +276,6 @@ class Receiving:
         if event.type != "m.room.redaction":
             waiting = await self._events.redactions_awaiting(event.event_id)
             arrival.redactions = [kept for kept in waiting if kept.room == room.nid]
-
-    async def _policy_server(self, room: Room, head: Head) -> PolicyServer | None:
-        kept = head.get("m.room.policy")
-        in_use = policy_server_of(kept.event if kept is not None else None)
-        if in_use is None or in_use.via not in await self._servers.in_room(room):
-            return None
-        return in_use
 
 
 def _told(judgement: Judgement) -> Judgement:

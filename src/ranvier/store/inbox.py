@@ -68,19 +68,21 @@ async def next_of(reader: Reader, room: int, now: int, limit: int) -> list[Stage
     return [Staged(*row) for row in rows]
 
 
-async def waiting(reader: Reader, room: int, most: int) -> int:
-    """How many events wait for a room, counted up to `most`."""
-    return int(
-        await reader.fetch_value(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM inbox WHERE room = $1 LIMIT $2) AS waiting", room, most
-        )
+async def waiting(reader: Reader, rooms: Sequence[int]) -> dict[int, int]:
+    """How many events wait for each of these rooms; those for which none do are left out."""
+    rows = await reader.fetch(
+        "SELECT room, COUNT(*) FROM inbox WHERE room = ANY($1) GROUP BY room", list(rooms)
     )
+    return {row[0]: int(row[1]) for row in rows}
 
 
-async def take_out(transaction: Transaction, room: int, event_ids: Sequence[str]) -> None:
+async def take_out(transaction: Transaction, staged: Sequence[Staged]) -> None:
     """These events have been taken in, or never will be."""
+    # No two events have one place.
     await transaction.execute(
-        "DELETE FROM inbox WHERE room = $1 AND event_id = ANY($2)", room, list(event_ids)
+        "DELETE FROM inbox WHERE room = ANY($1) AND place = ANY($2)",
+        list({one.room for one in staged}),
+        [one.place for one in staged],
     )
 
 

@@ -1,0 +1,1 @@
+"""What passes between servers, measured over TLS: two real servers, and servers that are played."""
