@@ -21,7 +21,10 @@ from yarl import URL
 
 from ranvier.accounts.moderation import Flag, Moderation
 from ranvier.accounts.registration import NewAccount, Registration
+from ranvier.accounts.user_directory import UserDirectory
 from ranvier.main import routes
+from ranvier.rooms.following import Following
+from ranvier.rooms.search import Searching
 
 V3 = "_matrix/client/v3"
 REQUESTS = int(os.environ.get("RANVIER_HOSTILE", "3"))
@@ -32,9 +35,18 @@ SECRET = "tHe-sEcReT-0f-a-UsEr"
 TRACES = frozenset({"interactive_sessions", "registration_nonces", "device_sightings", "batches"})
 """Tables in which a request that is refused may leave something: steps of authentication, and who was last seen."""
 BEHIND = frozenset(
-    {"destinations", "server_keys", "sending_positions", "lagging_destinations", "followers", "search_texts"}
+    {
+        "destinations",
+        "server_keys",
+        "sending_positions",
+        "lagging_destinations",
+        "followers",
+        "search_texts",
+        "processes",
+        "leases",
+    }
 )
-"""Tables that the server writes at its own time: what was sent to other servers, and what readers of the log made."""
+"""Tables that the server writes at its own time: of other servers, of readers of the log, and of its processes."""
 INDEX_OF_WORDS = "search_words"
 """How SQLite's tables begin that hold the index of words in messages: a reader of the log fills them, too."""
 OF_HTTP = frozenset({414, 416})
@@ -202,8 +214,16 @@ class Scene:
         return sorted(name for name in names if not name.startswith(INDEX_OF_WORDS))
 
     async def stored(self) -> dict[str, list[Any]]:
-        """All that lies in the database."""
+        """All that lies in the database, once the readers of the log have written what they make of it."""
         database = self.server.composition.ground.database
+        # What comes with a room's successor is told in the log, which the other two follow.
+        parts = self.server.composition.parts
+        for following in (
+            parts.get(Following),
+            parts.get(UserDirectory)._following,
+            parts.get(Searching)._following,
+        ):
+            await following.catch_up(SECONDS)
         return {
             table: sorted(map(repr, map(tuple, await database.fetch(f"SELECT * FROM {table}"))))
             for table in self.tables
