@@ -125,9 +125,8 @@ async def place(postgres_databases: PostgresDatabases) -> AsyncIterator[Place]:
     await database.close()
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_on_sqlite_a_process_has_everything_at_once_and_writes_nothing(database: Database):
-    if database.dialect != "sqlite":
-        pytest.skip("PostgreSQL may have more processes")
     leases = Leases(Neighbours.solitary(database), database)
     shares, worker = leases.queue("work", "sending"), Played()
     leases.start()
