@@ -38,6 +38,13 @@ async def _drive(lines: list[Connection], asked: Iterator[bytes], waits: "array[
             group.create_task(work(line))
 
 
+def _requests(tokens: list[str], rooms: list[str], number: int, tag: str) -> Iterator[bytes]:
+    """So many sends, each with a transaction id of its own."""
+    turn = itertools.cycle(rooms)
+    for n in range(number):
+        yield requests.send_message(tokens[n % len(tokens)], next(turn), f"{tag}-{n}", "x" * 64)
+
+
 async def _send(
     processes: list[Process], tokens: list[str], rooms: list[str], number: int, in_flight: int, tag: str
 ) -> "array[float]":
@@ -48,11 +55,7 @@ async def _send(
     try:
         async with asyncio.TaskGroup() as group:
             for place, own in enumerate(lines):
-                turn = itertools.cycle(rooms)
-                asked = (
-                    requests.send_message(tokens[n % len(tokens)], next(turn), f"{tag}-{place}-{n}", "x" * 64)
-                    for n in range(number // len(processes))
-                )
+                asked = _requests(tokens, rooms, number // len(processes), f"{tag}-{place}")
                 group.create_task(_drive(own, asked, waits))
     finally:
         for own in lines:
