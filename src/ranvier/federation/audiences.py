@@ -42,7 +42,8 @@ class Audiences:
         """The room of that number."""
         at_hand = self._heads.in_use(room_audience(nid))
         if at_hand is not None:
-            return at_hand
+            # It is in use here, too: it follows what other processes append.
+            return self._heads.at_hand(at_hand.room_id) or at_hand
         room_id = self._ids.get(nid)
         if room_id is None:
             row = await rooms_store.by_nid(self._database, nid)

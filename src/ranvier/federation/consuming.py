@@ -204,6 +204,7 @@ class Consuming:
         except Exception:
             # The events stay where they are; the next look through the inbox comes back to them.
             self._unread.discard(nid)
+            self._number_at_hand -= len(self._at_hand.pop(nid, ()))
             _log.exception("a room could not take in what was sent", extra={"room": nid})
 
     async def _next_of(self, room: Room) -> list[tuple[Staged, Event]]:

@@ -78,7 +78,8 @@ def refusal_of(failures: Sequence[RemoteFailure]) -> Refusal:
         # The last no is of the server that was asked when the others could not help.
         best = next((f for f in told if f.errcode == "M_FORBIDDEN"), told[-1])
         errcode = best.errcode or "M_UNKNOWN"
-        if errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM", "M_UNRECOGNIZED"):
+        is_ours = errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM", "M_UNRECOGNIZED")
+        if is_ours or not best.concerns_what_was_asked:
             # Not the client's fault, but ours or the peer's.
             return Refusal("M_UNKNOWN", f"Another server refused the request: {best}", status=502)
         return Refusal(errcode, f"{best.destination} refused: {best.reason}", status=best.status)

@@ -178,7 +178,7 @@ class Routing:
         if room is None:
             return
         # Of a join with its help, be it that which brought this server into the room, a peer tells.
-        is_helped = item is not None and (item.tangled or item.by_peer)
+        is_helped = item is not None and item.by_peer
         if not (is_helped and self._local_events.is_own(kept.event.sender)):
             now = self._now()
             async for destination in self._each(await self._audiences.of_event(room, kept)):

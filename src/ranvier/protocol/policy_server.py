@@ -73,10 +73,3 @@ def signed_by(policy_server: PolicyServer, event: Event, signatures: Mapping[str
     own = {**standing.get(policy_server.via, {}), KEY_ID: signature}
     pdu = {**event.pdu, "signatures": {**standing, policy_server.via: own}}
     return Event(event.event_id, event.room_version, pdu)
-
-
-def with_signatures(event: Event, via: str, signatures: Mapping[str, str]) -> Event:
-    """The event with signatures of the policy server added; its ID is the same."""
-    standing = event.pdu.get("signatures", {})
-    signed = {**standing, via: {**standing.get(via, {}), **signatures}}
-    return Event(event.event_id, event.room_version, {**event.pdu, "signatures": signed})

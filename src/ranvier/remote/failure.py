@@ -1,5 +1,19 @@
 """What became of a request to another server that did not bring what was asked for."""
 
+_OF_REQUESTERS = frozenset(
+    {
+        "M_MISSING_TOKEN",
+        "M_UNKNOWN_TOKEN",
+        "M_UNAUTHORIZED",
+        "M_USER_DEACTIVATED",
+        "M_USER_LOCKED",
+        "M_USER_SUSPENDED",
+        "M_CONSENT_NOT_GIVEN",
+        "M_GUEST_ACCESS_FORBIDDEN",
+    }
+)
+"""Error codes that say something of who asks. Clients take them for this server's word on their own session."""
+
 
 class RemoteFailure(Exception):
     """Another server did not answer, answered no, or answered something that can't be used.
@@ -36,6 +50,11 @@ class RemoteFailure(Exception):
     def refused(self) -> bool:
         """Whether the peer answered that the request is at fault (4xx): asking again brings the same."""
         return self.status is not None and 400 <= self.status < 500 and self.status != 429
+
+    @property
+    def concerns_what_was_asked(self) -> bool:
+        """Whether its error code may be told to a client: it says nothing of who asked, which was this server."""
+        return self.errcode is not None and self.errcode not in _OF_REQUESTERS and self.status != 401
 
     @property
     def is_unknown_endpoint(self) -> bool:

@@ -68,12 +68,11 @@ class CatchingUp:
     async def fill(self, entries: Sequence[Entry]) -> None:
         """Read what these entries mean for what is in memory."""
         self._filled, self._moves = entries, {}
-        for entry in entries:
-            if entry.kind == Kind.STATE:
-                room = self._heads.in_use(entry.audience)
-                if room is None or room.head is None or room.head.partial:
-                    # Perhaps its members have come, and events were judged anew.
-                    self._events.forget_room(room_of(entry.audience))
+        for audience in {entry.audience for entry in entries if entry.kind == Kind.STATE}:
+            room = self._heads.in_use(audience)
+            if room is None or room.head is None or room.head.partial:
+                # Perhaps its members have come, and events were judged anew.
+                self._events.forget_room(room_of(audience))
         rooms = self._in_use(entries)
         if rooms:
             await self._fill_rooms(entries, rooms)

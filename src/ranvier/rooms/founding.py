@@ -292,7 +292,9 @@ class Founding:
             if user_id.endswith(self._suffix):
                 transaction.announce(DatabaseEntry(Kind.MEMBERSHIP, user_id, room_id))
         after = Root(entry.root.line, entry.root.version + 1)
-        item = TimelineItem(version, entry.join, after, tangled=True, after_gap=bool(entry.gaps))
+        item = TimelineItem(
+            version, entry.join, after, tangled=True, after_gap=bool(entry.gaps), by_peer=True
+        )
         audience = room_audience(entry.row.nid)
         transaction.announce(DatabaseEntry(Kind.EVENT, audience, str(version), item))
         transaction.announce(DatabaseEntry(Kind.STATE, audience, str(version)))

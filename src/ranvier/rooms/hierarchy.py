@@ -26,6 +26,8 @@ MAX_ROOMS: Final = 50
 """Rooms on one page."""
 _SECONDS: Final = 30.0
 """How long one page may take; then it ends early, if there is anything on it."""
+_SECONDS_OF_NOTHING: Final = 6 * _SECONDS
+"""So long at most a page is looked for that begins behind rooms that were shown before."""
 _WALKS: Final = 2000
 _WALKS_OF_ONE: Final = 20
 _LIFE_MS: Final = 10 * 60_000
@@ -50,7 +52,10 @@ class HierarchyRequest:
 
 @dataclass(slots=True)
 class _Paused:
-    """A walk at the end of a page, and what other servers told of rooms still to come."""
+    """A walk at the end of a page, and what other servers told of rooms still to come.
+
+    Of the rooms met so far, the first `skipped` were on earlier pages of a walk that is begun anew.
+    """
 
     request: HierarchyRequest
     walk: HierarchyWalk
@@ -58,6 +63,7 @@ class _Paused:
     closed: set[str]
     expires: int = field(default=0)
     shown: int = 0
+    skipped: int = 0
 
 
 class Hierarchies:
@@ -73,12 +79,13 @@ class Hierarchies:
         self, request: HierarchyRequest, limit: int, token: str | None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Rooms, and the token of the next page if there is one. Refuses a root that is not for the user."""
-        going, skipped = self._resume(request, token) if token is not None else (_begin(request), 0)
+        going = self._resume(request, token) if token is not None else _begin(request)
         rooms = await self._summaries.memberships(request.user_id)
-        deadline = asyncio.get_running_loop().time() + _SECONDS
+        began = asyncio.get_running_loop().time()
         page: list[dict[str, Any]] = []
         while (need := going.walk.wanted()) is not None:
-            if len(page) == limit or (page and asyncio.get_running_loop().time() > deadline):
+            took = asyncio.get_running_loop().time() - began
+            if len(page) == limit or took > (_SECONDS if page else _SECONDS_OF_NOTHING):
                 return page, self._pause(going)
             found = await self._find(going, need, rooms)
             if found is None:
@@ -89,7 +96,7 @@ class Hierarchies:
             summary, children = found
             state = [child.stripped for child in going.walk.tell(children)]
             going.shown += 1
-            if going.shown > skipped:
+            if going.shown > going.skipped:
                 page.append({**summary, "children_state": state})
             # Many rooms in a row may be at hand, and others want a turn too.
             await asyncio.sleep(0)
@@ -124,11 +131,8 @@ class Hierarchies:
         going.closed |= found.inaccessible
         return found.room
 
-    def _resume(self, request: HierarchyRequest, token: str) -> tuple[_Paused, int]:
-        """The walk, and how many of its next rooms were on earlier pages.
-
-        With a token of another process, or one that was kept for long enough, it is begun anew.
-        """
+    def _resume(self, request: HierarchyRequest, token: str) -> _Paused:
+        """The walk; with a token of another process, or one that was kept for long enough, it is begun anew."""
         form = _TOKEN.fullmatch(token)
         if form is None:
             raise invalid_param("'from' is no token of this server: begin anew without it.")
@@ -138,8 +142,10 @@ class Hierarchies:
             )
         paused = self._paused.get(token)
         if paused is None or paused.expires < self._now() or paused.request != request:
-            return _begin(request), int(form[1])
-        return copy.deepcopy(paused), 0
+            begun = _begin(request)
+            begun.skipped = int(form[1])
+            return begun
+        return copy.deepcopy(paused)
 
     def _pause(self, going: _Paused) -> str:
         now = self._now()
@@ -149,7 +155,8 @@ class Hierarchies:
             del self._paused[token]
         while len(self._paused) >= _WALKS:
             self._paused.popitem(last=False)
-        token = f"{secrets.token_hex(8)}-{going.shown}-{going.request.digest()}"
+        given = max(going.shown, going.skipped)
+        token = f"{secrets.token_hex(8)}-{given}-{going.request.digest()}"
         going.expires = now + _LIFE_MS
         self._paused[token] = going
         return token

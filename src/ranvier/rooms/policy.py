@@ -6,7 +6,7 @@ Source: server-server API, "Policy Servers" (v1.18).
 from typing import Final
 
 from ranvier.protocol.events import Event
-from ranvier.protocol.policy_server import PolicyServer, policy_server_of, recommends, with_signatures
+from ranvier.protocol.policy_server import PolicyServer, policy_server_of, recommends, signed_by
 from ranvier.protocol.refusal import Refusal
 from ranvier.remote.client import FederationClient
 from ranvier.remote.failure import RemoteFailure
@@ -39,12 +39,13 @@ class Policies:
         try:
             signatures = await ask_policy_server_to_sign(self._client, policy_server.via, dict(event.pdu))
         except RemoteFailure as failure:
-            if failure.refused and failure.errcode is not None:
+            if failure.refused and failure.concerns_what_was_asked:
+                assert failure.errcode is not None
                 raise Refusal(
                     failure.errcode, failure.error or failure.reason, status=failure.status
                 ) from None
             raise Refusal("M_FORBIDDEN", f"The room's policy server could not be asked: {failure}") from None
-        signed = with_signatures(event, policy_server.via, signatures)
+        signed = signed_by(policy_server, event, signatures)
         if not recommends(policy_server, signed):
             raise Refusal(
                 "M_FORBIDDEN", "The room's policy server did not sign with the key that the room names."

@@ -172,9 +172,11 @@ class Receiving:
                 elif room.turn.locked() and not holds_turn:
                     async with room.turn:
                         pass
-                arrival = await self._gather(room, event, told)
+                arrival = await self._gather(room, event, told, asks=attempt == 0)
                 if not isinstance(arrival, Arrival):
                     return arrival
+                # With the policy server's signature, if it gave one.
+                event = arrival.event
                 arrival.must_stand = must_stand
                 try:
                     proposal = Proposal(room) if carrier is None else carrier
@@ -199,9 +201,9 @@ class Receiving:
     # Gathering
 
     async def _gather(
-        self, room: Room, event: Event, told: dict[Key, int] | None
+        self, room: Room, event: Event, told: dict[Key, int] | None, *, asks: bool
     ) -> Arrival | Judgement | Missing:
-        """All that judging the event needs, or what answers at once."""
+        """All that judging the event needs, or what answers at once. If it `asks`, the policy server, too."""
         if event.room_id != room.room_id:
             raise Refusal("M_INVALID_PARAM", "The event is of another room.")
         known = await self._events.by_id(event.event_id)
@@ -238,7 +240,7 @@ class Receiving:
         await self._gather_redactions(room, arrival)
         head = await self._appending.gather(room, _users(room, event))
         policy_server = arrival.policy_server = await self._policies.in_use(room, head)
-        if policy_server is not None:
+        if policy_server is not None and asks:
             # Its server may not have asked, or the policy server's key may be a new one.
             with contextlib.suppress(Refusal):
                 arrival.event = await self._policies.recommended(event, policy_server)

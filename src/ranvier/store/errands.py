@@ -84,6 +84,7 @@ class Errands:
             await self._run(key, fence)
         except Exception:
             # It stays noted.
+            self._look_again()
             _log.exception("what was noted could not be done", extra={"queue": self._shares.name, "key": key})
 
     async def _look_through(self) -> None:
@@ -97,4 +98,8 @@ class Errands:
                     if self._shares.holds(key):
                         self.call(key)
             except Exception:
+                self._look_again()
                 _log.exception("it could not be read what is noted", extra={"queue": self._shares.name})
+
+    def _look_again(self) -> None:
+        asyncio.get_running_loop().call_later(_LOOK_S, self._look.set)

@@ -118,6 +118,7 @@ class PostgresTransaction(Connection):
         self._types = types
         self._puts: list[_Put] = []
         self._begun = False
+        self._failed: Exception | None = None
         self._pooled = pooled
         self.entries: list[Entry] = []
         self.fences: set[Fence] = set()
@@ -203,6 +204,9 @@ class PostgresTransaction(Connection):
             await self._connection.execute("BEGIN")
 
     async def _go_on(self) -> None:
+        if self._failed is not None:
+            # Whoever asked when it failed need not be the one whose rows were short.
+            raise self._failed
         await self._begin()
         if self._puts:
             puts, self._puts = self._puts, []
@@ -222,6 +226,7 @@ class PostgresTransaction(Connection):
             short = puts[int(found[1])].short if found else None
             if short is None:
                 raise
+            self._failed = short
             raise short from error
 
     async def finish(self, batch: str, rings_as: str | None) -> int | None:
