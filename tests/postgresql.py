@@ -76,10 +76,13 @@ class PostgresServer:
         self.start()
 
     def kill_a_backend(self) -> None:
-        """kill -9 of one session's process; PostgreSQL then ends all others and recovers."""
-        pid = self.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' LIMIT 1")
+        """kill -9 of one session's process, if there is any; PostgreSQL then ends all others and recovers."""
+        pid = self.query(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1"
+        )
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
+            if pid:
+                os.kill(int(pid), signal.SIGKILL)
 
     def query(self, sql: str, database: str = "postgres") -> str:
         """What psql prints."""

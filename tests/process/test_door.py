@@ -139,8 +139,10 @@ async def test_a_process_that_is_stopped_stalls_the_other_for_less_than_300_ms_a
             sent.append(await alice.send(room_id, "now"))
             waits.append(time.monotonic() - began)
         assert door.unanswered > 0
-        # One waits for it; nobody else does.
+        # One waits for it; nobody else does. A busy machine may let others wait, too, but not half of them.
+        assert sorted(waits)[10] < PATIENCE_S
         assert sorted(waits)[-2] < 0.15 + 5 * sorted(waits)[10]
+        assert max(waits) < 0.3 + 5 * sorted(waits)[10]
         other.signal(signal.SIGCONT)
         way._patience_s = 10.0
         async with asyncio.timeout(60):

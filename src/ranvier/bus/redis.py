@@ -127,6 +127,8 @@ class RedisChannel:
                 if not is_told:
                     _log.warning("Redis can't be %s; it is tried again", verb, extra={"error": str(error)})
                 is_told = True
+            except Exception:
+                _log.exception("the connection to Redis met a fault; it is made anew")
             finally:
                 with contextlib.suppress(Exception):
                     await client.aclose()
@@ -156,7 +158,11 @@ class RedisChannel:
             return False
         hear = self._topics.get(message["channel"])
         if hear is not None and message["type"] == "message":
-            hear(message["data"])
+            try:
+                hear(message["data"])
+            except Exception:
+                # Another version of this program may say it otherwise.
+                _log.exception("what another process told could not be taken in")
         return True
 
     async def _speak(self, client: "Redis") -> None:

@@ -3,7 +3,7 @@
 On the wire it is JSON, `[previous, first, "sender", entries]`: the log's newest position before, that of the first new
 entry, the id of the process that wrote them, and the entries, each `[kind, audience, ref]` at a position one higher
 than the last; or their number, where they are too many for a message. PostgreSQL's commit writes the same
-(`store/postgres.py`), as it alone knows the positions.
+(`store/postgres_writing.py`), as it alone knows the positions.
 """
 
 from collections.abc import Sequence

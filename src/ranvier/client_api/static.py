@@ -50,13 +50,13 @@ async def show_page(request: Request, welcome: Welcome) -> Answer:
     return Response(200, page.encode(), [(b"content-type", b"text/html; charset=utf-8"), _POLICY])
 
 
-@endpoint("GET", "/", access="open")
+@endpoint("GET", "/", access="open", confirms=False)
 async def go_to_page(request: Request) -> Answer:
     """Send people who opened the bare address to that page."""
     return redirect("/_matrix/static/")
 
 
-@endpoint("GET", "/health", access="open")
+@endpoint("GET", "/health", access="open", confirms=False)
 async def show_health(request: Request) -> Answer:
     """`OK`, for load balancers and whoever watches the server."""
     return Response(200, b"OK", [(b"content-type", b"text/plain; charset=utf-8")])

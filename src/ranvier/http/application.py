@@ -128,7 +128,7 @@ class Application:
 
     async def _answer(self, route: Route, request: Request) -> Response:
         endpoint = route.endpoint
-        if self._confirm is not None:
+        if self._confirm is not None and endpoint.confirms:
             await self._confirm()
         if endpoint.access in ("server", "self"):
             return await self._answer_server(route, request)

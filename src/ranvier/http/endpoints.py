@@ -39,7 +39,7 @@ class Endpoint:
     against, by user, or by address where there is no user; `None` where the specification knows no limit.
     `locked_ok` marks the few operations that a locked account may still call, `streams_body` whether the function reads
     the body as a stream by itself. `takes_turns` is for access by servers: whether the limit of the origin
-    (`rc_federation`) counts.
+    (`rc_federation`) counts. `confirms` is off where the answer is the same whatever other processes have done.
     """
 
     method: str
@@ -50,6 +50,7 @@ class Endpoint:
     streams_body: bool
     locked_ok: bool
     takes_turns: bool
+    confirms: bool
     handler: Handler
 
     @property
@@ -73,12 +74,22 @@ def endpoint(
     streams_body: bool = False,
     locked_ok: bool = False,
     takes_turns: bool = True,
+    confirms: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Mark a function as the one that answers `method` on `path`; one function may carry several marks."""
 
     def mark(handler: Handler) -> Handler:
         made = Endpoint(
-            method, path, access, rate_limit, body_limit, streams_body, locked_ok, takes_turns, handler
+            method,
+            path,
+            access,
+            rate_limit,
+            body_limit,
+            streams_body,
+            locked_ok,
+            takes_turns,
+            confirms,
+            handler,
         )
         marks: list[Endpoint] = getattr(handler, "__endpoints__", [])
         handler.__endpoints__ = [*marks, made]  # type: ignore[attr-defined]

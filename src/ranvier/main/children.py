@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import time
@@ -17,6 +18,10 @@ HANGS_S: Final = 15.0
 _LAST_WORDS_S: Final = 2.0
 _STOPPING_S: Final = 30.0
 _MOST_BYTES: Final = 65_536
+_NOT_STARTED: Final = 127
+"""The exit status of what could not be started, as shells have it."""
+
+_log = logging.getLogger("ranvier.main")
 
 
 class Child:
@@ -57,6 +62,10 @@ class Child:
             os.set_blocking(report, False)
             self._loop.add_reader(report, self._hear, report)
             return await self._process.wait()
+        except OSError as error:
+            # The program may be about to be exchanged, or the machine be short of something.
+            _log.error("a process can't be started", extra={"number": self.number, "error": str(error)})
+            return _NOT_STARTED
         finally:
             self.lived = time.monotonic() - started
             self._loop.remove_reader(report)

@@ -36,6 +36,7 @@ class Detached:
 
     def __init__(self, daemon: Daemon, log: Path) -> None:
         self._pid_file = daemon.pid_file
+        self._is_written = False
         self._log = log
         told, self._tell = os.pipe()
         if os.fork():
@@ -54,12 +55,12 @@ class Detached:
             try:
                 self._pid_file.parent.mkdir(parents=True, exist_ok=True)
                 self._pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
+                self._is_written = True
             except OSError as error:
                 _log.warning(
                     "the file for the process's number can't be written",
                     extra={"file": str(self._pid_file), "error": error.strerror},
                 )
-                self._pid_file = None
         self._let_go()
         os.write(self._tell, _READY)
         os.close(self._tell)
@@ -79,6 +80,7 @@ class Detached:
 
     def end(self) -> None:
         """The process ends in order: its number stands for nothing any more."""
-        if self._pid_file is not None:
+        # A process that never got so far leaves the file of the one that runs.
+        if self._pid_file is not None and self._is_written:
             with suppress(OSError):
                 self._pid_file.unlink()

@@ -49,6 +49,9 @@ class MainProcess:
             try:
                 status, answer = await asyncio.to_thread(fetch, self._address, self._secret)
                 break
+            except UnicodeError:
+                _log.error("`worker_replication_secret` holds characters that no request can carry")
+                return
             except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
                 _log.log(
                     logging.INFO if pause == _FIRST_PAUSE_S else logging.WARNING,
@@ -81,7 +84,7 @@ def fetch(address: ReplicationAddress, secret: Secret | None) -> tuple[int, Mapp
     """The status, and what the process there says of itself; blocks, and raises as `http.client` does."""
     connection = _connection(address)
     try:
-        headers = {"Authorization": f"Bearer {secret.reveal()}"} if secret is not None else {}
+        headers = {"Authorization": f"Bearer {secret.reveal().strip()}"} if secret is not None else {}
         connection.request("GET", PATH, headers=headers)
         response = connection.getresponse()
         body = response.read(_MOST_BYTES)

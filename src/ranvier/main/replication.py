@@ -34,7 +34,7 @@ class Identity:
 
 def replication_answer(me: Identity, secret: Secret | None) -> Answer:
     """What says who this process is: to whoever shows the secret, or without one to this machine alone."""
-    expected = f"Bearer {secret.reveal()}".encode() if secret is not None else None
+    expected = f"Bearer {secret.reveal().strip()}".encode() if secret is not None else None
 
     async def answer(request: Request, send: Send) -> None:
         if expected is not None:

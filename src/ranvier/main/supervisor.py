@@ -27,6 +27,8 @@ _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 30.0
 _STABLE_S: Final = 60.0
 """A process that ran for so long is started again at once when it ends."""
+_STARTING_S: Final = 300.0
+"""A new process may take so long to answer, a change of the schema included."""
 _LOOK_S: Final = 1.0
 
 _log = logging.getLogger("ranvier.main")
@@ -228,12 +230,20 @@ class Supervisor:
 
     async def _replace(self, number: int) -> bool:
         """Whether a new process took the old one's place."""
-        old = self._children[number]
         new = self._start(number)
-        if not await new.until_ready():
+        try:
+            async with asyncio.timeout(_STARTING_S):
+                is_ready = await new.until_ready()
+        except (TimeoutError, asyncio.CancelledError) as error:
+            await new.stop()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            is_ready = False
+        if not is_ready:
             _log.error("the new process did not start; the old ones go on", extra={"number": number})
             return False
-        self._children[number] = new
+        # Not the one of before: it may have ended, and been started anew.
+        old, self._children[number] = self._children[number], new
         old.retire()
         # The next one only when this one is gone: no more than one process more than there should be.
         await old.until_end()

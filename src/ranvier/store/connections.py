@@ -59,7 +59,8 @@ class Connections:
         self._most = most
         self._arguments = arguments
         self._idle: list[Any] = []
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # Who waits is handed a connection, or None for the place of one, counted as opened.
+        self._waiting: deque[asyncio.Future[Any]] = deque()
         self._own: Any = None
         self._own_is_free = most >= _RESERVING
         self._trimming: asyncio.TimerHandle | None = None
@@ -129,38 +130,51 @@ class Connections:
                 return connection
             self._lose()
         if self.opened < self._most:
+            self.opened += 1
             return await self._connect()
         return await self._wait()
 
     async def _wait(self) -> Any:
         """For one that is given back, or for the place of one that was lost."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
-            await asyncio.wait_for(future, self.patience)
-        except TimeoutError as error:
-            raise Unavailable("all connections to the database are in use") from error
-        except asyncio.CancelledError:
+            connection = await asyncio.wait_for(future, self.patience)
+        except (TimeoutError, asyncio.CancelledError) as error:
             if future.done() and not future.cancelled():
-                self._wake()
+                # It was handed over in the same moment.
+                self._hand_back(future.result())
+            if isinstance(error, TimeoutError):
+                raise Unavailable("all connections to the database are in use") from error
             raise
         finally:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(future)
-        return await self.take()
+        return connection if connection is not None else await self._connect()
 
-    def _wake(self) -> None:
+    def _hand_on(self, connection: Any) -> bool:
+        """Give a connection, or with None the place of one, to who has waited longest; False if nobody waits.
+
+        Were they only told, whoever asks in the same turn of the loop would be served before them.
+        """
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
-                future.set_result(None)
-                return
+                future.set_result(connection)
+                return True
+        return False
+
+    def _hand_back(self, connection: Any) -> None:
+        if connection is None:
+            self._lose()
+        else:
+            self.give_back(connection)
 
     async def _connect(self) -> Any:
+        """A new one, in a place that is counted as opened."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience
         pause = _FIRST_PAUSE
-        self.opened += 1
         try:
             while True:
                 try:
@@ -198,8 +212,8 @@ class Connections:
             self._trimming = asyncio.get_running_loop().call_later(TRIM_SECONDS, self._trim)
 
     def _lose(self) -> None:
-        self.opened -= 1
-        self._wake()
+        if not self._hand_on(None):
+            self.opened -= 1
 
     def give_back(self, connection: Any, error: BaseException | None = None) -> None:
         """Let others use it; `error` is what ended its use."""
@@ -210,9 +224,8 @@ class Connections:
                 connection.terminate()
         if connection.is_closed():
             self._lose()
-        else:
+        elif not self._hand_on(connection):
             self._idle.append(connection)
-            self._wake()
 
     async def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Row]:
         """Rows of a query that changes nothing: asked again when a connection breaks."""

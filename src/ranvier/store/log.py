@@ -3,7 +3,7 @@
 Positions become visible in order: no position ever appears below one that a reader has passed. Only this module knows
 how they arise. On SQLite the one writer counts. On PostgreSQL a transaction takes the log's advisory lock last and
 draws its positions under it, in the message that also commits, so that the server holds the lock and a stopped
-process can't (see docs/decisions/0003-one-ordered-log.md).
+process can't (see docs/decisions/0004-ordered-log.md).
 """
 
 from bisect import bisect_right

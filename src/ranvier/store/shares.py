@@ -73,6 +73,7 @@ class Shares:
         self.fences: dict[int, int] = {}
         self.leaving: set[int] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self._wanted: tuple[list[tuple[str, str]], set[int]] = ([], set())
 
     def portion_of(self, key: str) -> int:
         """The portion that a key belongs to."""
@@ -137,7 +138,11 @@ class Shares:
         # Who has the role in reserve does its work only while nobody else does.
         first = [one for one in able if reserve(self.role) not in one.roles]
         names = named(first or able)
-        return {portion for portion in range(self.portions) if owner(f"{self.name}/{portion}", names) == me}
+        if self._wanted[0] != names:
+            # It is asked for each second, and hashing is dear.
+            mine = {p for p in range(self.portions) if owner(f"{self.name}/{p}", names) == me}
+            self._wanted = (names, mine)
+        return self._wanted[1]
 
 
 def reserve(role: str) -> str:

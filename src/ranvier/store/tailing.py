@@ -100,6 +100,8 @@ class Tailing:
         if not entries:
             settle()
             answer()
+            if self._pieces:
+                self._news.set()
             return
         async with self._order:
             if entries[0].position > self.tail.tip + 1:

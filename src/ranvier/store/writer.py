@@ -185,10 +185,11 @@ class Writer:
             return
         number = sum(len(members) for _, members in groups)
 
-        takes_turns = any(work.takes_turns for work, _ in groups) and not self._tailing.neighbours.alone()
+        takes_turns = any(work.takes_turns for work, _ in groups)
 
         async def write(transaction: Transaction) -> list[Sequence[Any]]:
-            if takes_turns:
+            # Asked now, as it may have waited for a connection.
+            if takes_turns and not self._tailing.neighbours.alone():
                 await transaction.take_turn()
             return [
                 await work.write(transaction, [waiting.operation for waiting in members], alone=number == 1)
